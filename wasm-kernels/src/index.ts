@@ -1,1 +1,10 @@
-export {};
+/** Pure arithmetic over one WebAssembly memory: kernels, the modules that hold them, and their plain reference. */
+export { VARIANTS } from './kernels/index.ts';
+export { type CodeForm, instantiateKernels, type Kernels, linearScratchBytes, supportedVariants, type Variant } from './load.ts';
+export {
+  type CodedWeight,
+  integerProduct,
+  linearReference,
+  type QuantizedRows,
+  quantizeReference,
+} from './reference.ts';

@@ -1,0 +1,94 @@
+/** Functions, control flow and modules over the instructions of `ops.ts`. */
+import { type Bytes, nameBytes, section, unsignedLeb, vector } from './encode.ts';
+import { type Expr, i32, type Statement, type ValueType } from './ops.ts';
+
+const TYPE_CODE = { i32: 0x7f, f32: 0x7d, v128: 0x7b } as const;
+
+/** A local variable: reading it is an expression, setting it is a statement. */
+export class Local<T extends ValueType> implements Expr<T> {
+  readonly type: T;
+  readonly code: Bytes;
+  readonly #index: number;
+
+  constructor(type: T, index: number) {
+    this.type = type;
+    this.#index = index;
+    this.code = [0x20, ...unsignedLeb(index)];
+  }
+
+  set(value: Expr<T>): Statement {
+    return [...value.code, 0x21, ...unsignedLeb(this.#index)];
+  }
+}
+
+export type NewLocal = <T extends ValueType>(type: T) => Local<T>;
+
+/** Runs `body`, and again while `condition`, evaluated after it, is not 0. */
+export function doWhile(body: readonly Statement[], condition: Expr<'i32'>): Statement {
+  return [0x03, 0x40, ...body.flat(), ...condition.code, 0x0d, 0x00, 0x0b];
+}
+
+export function when(condition: Expr<'i32'>, then: readonly Statement[], otherwise: readonly Statement[] = []): Statement {
+  const alternative = otherwise.length === 0 ? [] : [0x05, ...otherwise.flat()];
+  return [...condition.code, 0x04, 0x40, ...then.flat(), ...alternative, 0x0b];
+}
+
+/** `for (index = 0; index < limit; index += step) body`. */
+export function count(index: Local<'i32'>, limit: Expr<'i32'>, step: number, body: readonly Statement[]): Statement {
+  return [
+    ...index.set(i32.const(0)),
+    ...when(i32.gt_s(limit, i32.const(0)), [
+      doWhile([...body, index.set(i32.add(index, i32.const(step)))], i32.lt_s(index, limit)),
+    ]),
+  ];
+}
+
+export interface WasmFunction {
+  readonly name: string;
+  readonly params: readonly ValueType[];
+  readonly locals: readonly ValueType[];
+  readonly body: Statement;
+}
+
+type Parameters<P extends readonly ValueType[]> = { [K in keyof P]: Local<P[K]> };
+
+/** A function without a result. `build` gets its parameters and an allocator of locals. */
+export function defineFunction<const P extends readonly ValueType[]>(
+  name: string,
+  params: P,
+  build: (params: Parameters<P>, local: NewLocal) => readonly Statement[],
+): WasmFunction {
+  const locals: ValueType[] = [];
+  const parameters = params.map((type, index) => new Local(type, index)) as unknown as Parameters<P>;
+  const body = build(parameters, (type) => new Local(type, params.length + locals.push(type) - 1)).flat();
+  return { name, params, locals, body };
+}
+
+function functionBody({ locals, body }: WasmFunction): Bytes {
+  const runs: { type: ValueType; length: number }[] = [];
+  for (const type of locals) {
+    const last = runs.at(-1);
+    if (last?.type === type) last.length++;
+    else runs.push({ type, length: 1 });
+  }
+  const declared = vector(runs.map(({ type, length }) => [...unsignedLeb(length), TYPE_CODE[type]]));
+  const code = [...declared, ...body, 0x0b];
+  return [...unsignedLeb(code.length), ...code];
+}
+
+/** A module over one imported memory, `env.memory`, that exports every function and names it for profilers. */
+export function assembleModule(functions: readonly WasmFunction[]): Uint8Array<ArrayBuffer> {
+  const types = functions.map(({ params }) => [0x60, ...vector(params.map((type) => [TYPE_CODE[type]])), 0]);
+  return Uint8Array.from([
+    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...section(1, vector(types)),
+    ...section(2, vector([[...nameBytes('env'), ...nameBytes('memory'), 2, 0, 1]])),
+    ...section(3, vector(functions.map((_, index) => unsignedLeb(index)))),
+    ...section(7, vector(functions.map(({ name }, index) => [...nameBytes(name), 0, ...unsignedLeb(index)]))),
+    ...section(10, vector(functions.map(functionBody))),
+    ...section(0, [
+      ...nameBytes('name'),
+      ...section(1, vector(functions.map(({ name }, index) => [...unsignedLeb(index), ...nameBytes(name)]))),
+    ]),
+  ]);
+}

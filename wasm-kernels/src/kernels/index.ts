@@ -1,0 +1,44 @@
+/** The list of kernels: what is in it is assembled, exported, tested and measured. */
+import type { WasmFunction } from '../asm/function.ts';
+import { gemmF32 } from './gemm-f32.ts';
+import { linearCodes } from './linear-codes.ts';
+import { dotProbe } from './dot-probe.ts';
+import * as rows from './rows.ts';
+
+/** The instruction sets that a module may need. `simd` runs wherever WebAssembly SIMD does. */
+export const VARIANTS = ['simd', 'relaxed'] as const;
+export type Variant = (typeof VARIANTS)[number];
+
+const floatKernels: readonly WasmFunction[] = [
+  gemmF32,
+  rows.normModulateRows,
+  rows.normModulateQuantizeRows,
+  rows.geluRows,
+  rows.geluQuantizeRows,
+  rows.siluRows,
+  rows.quantizeActivations,
+  rows.gatedAdd,
+  rows.addRows,
+  rows.softmaxRows,
+  rows.transposePanels,
+];
+
+const MR = 6;
+
+const linearKernels: Record<Variant, readonly WasmFunction[]> = {
+  simd: [
+    linearCodes({ name: 'linear_u8', bits: 8, relaxed: false, form: 'unsigned', mr: MR }),
+    linearCodes({ name: 'linear_u4', bits: 4, relaxed: false, form: 'unsigned', mr: MR }),
+  ],
+  relaxed: [
+    linearCodes({ name: 'linear_u8', bits: 8, relaxed: true, form: 'unsigned', mr: MR }),
+    linearCodes({ name: 'linear_u8_signed', bits: 8, relaxed: true, form: 'signed', mr: MR }),
+    linearCodes({ name: 'linear_u8_nibbles', bits: 8, relaxed: true, form: 'nibbles', mr: MR }),
+    linearCodes({ name: 'linear_u4', bits: 4, relaxed: true, form: 'unsigned', mr: MR }),
+    dotProbe,
+  ],
+};
+
+export function kernelsOf(variant: Variant): readonly WasmFunction[] {
+  return [...floatKernels, ...linearKernels[variant]];
+}

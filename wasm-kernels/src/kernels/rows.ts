@@ -1,0 +1,330 @@
+/**
+ * Passes over the rows of a float32 matrix [rows, cols], cols a multiple of 4. A fused kernel is one row pass
+ * after another while the row is in the first-level cache: norm + modulate + quantize, gelu + quantize.
+ */
+import { count, defineFunction, doWhile, type Local, type NewLocal, type WasmFunction, when } from '../asm/function.ts';
+import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type Statement, v128 } from '../asm/ops.ts';
+import { exponential, sigmoid } from './exponential.ts';
+
+type Address = Expr<'i32'>;
+/** Statements for one row: read floats at `from`, write floats at `to`. */
+type RowPass = (from: Address, to: Address) => Statement[];
+
+const splat = (value: number) => f32x4.splat(f32.const(value));
+const lanes = [0, 1, 2, 3] as const;
+const sumLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v, lane)).reduce((a, b) => f32.add(a, b));
+const maxLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v, lane)).reduce((a, b) => f32.max(a, b));
+
+/** Runs `body` with `at` = 0, 16, ... below `bytes` (not 0). */
+function forBytes(at: Local<'i32'>, bytes: Expr<'i32'>, step: number, body: readonly Statement[]): Statement[] {
+  return [
+    at.set(i32.const(0)),
+    doWhile([...body, at.set(i32.add(at, i32.const(step)))], i32.lt_s(at, bytes)),
+  ];
+}
+
+/** (x - mean) / sqrt(variance + eps) * (1 + scale) + shift; mean and variance in two passes. */
+function normModulate(local: NewLocal, bytes: Address, eps: Expr<'f32'>, shift: Address, scale: Address): RowPass {
+  const at = local('i32');
+  const sum = local('v128');
+  const d = local('v128');
+  const mean = local('v128');
+  const inverse = local('v128');
+  const size = local('f32');
+  return (from, to) => [
+    size.set(f32.convert_i32_s(i32.shr_u(bytes, i32.const(2)))),
+    sum.set(v128.zero),
+    ...forBytes(at, bytes, 16, [sum.set(f32x4.add(sum, v128.load(i32.add(from, at))))]),
+    mean.set(f32x4.splat(f32.div(sumLanes(sum), size))),
+    sum.set(v128.zero),
+    ...forBytes(at, bytes, 16, [
+      d.set(f32x4.sub(v128.load(i32.add(from, at)), mean)),
+      sum.set(f32x4.add(sum, f32x4.mul(d, d))),
+    ]),
+    inverse.set(
+      f32x4.splat(f32.div(f32.const(1), f32.sqrt(f32.add(f32.div(sumLanes(sum), size), eps)))),
+    ),
+    ...forBytes(at, bytes, 16, [
+      d.set(f32x4.mul(f32x4.sub(v128.load(i32.add(from, at)), mean), inverse)),
+      d.set(f32x4.mul(d, f32x4.add(splat(1), v128.load(i32.add(scale, at))))),
+      v128.store(i32.add(to, at), f32x4.add(d, v128.load(i32.add(shift, at)))),
+    ]),
+  ];
+}
+
+/** x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which equals the tanh form of GELU without its cancellation. */
+function gelu(local: NewLocal, bytes: Address): RowPass {
+  const at = local('i32');
+  const x = local('v128');
+  const sigma = sigmoid(local);
+  const slope = 2 * Math.sqrt(2 / Math.PI);
+  return (from, to) =>
+    forBytes(at, bytes, 16, [
+      x.set(v128.load(i32.add(from, at))),
+      ...sigma.sigmoid(
+        f32x4.mul(x, f32x4.add(splat(slope), f32x4.mul(splat(slope * 0.044715), f32x4.mul(x, x)))),
+      ),
+      v128.store(i32.add(to, at), f32x4.mul(x, sigma.result)),
+    ]);
+}
+
+function silu(local: NewLocal, bytes: Address): RowPass {
+  const at = local('i32');
+  const x = local('v128');
+  const sigma = sigmoid(local);
+  return (from, to) =>
+    forBytes(at, bytes, 16, [
+      x.set(v128.load(i32.add(from, at))),
+      ...sigma.sigmoid(x),
+      v128.store(i32.add(to, at), f32x4.mul(x, sigma.result)),
+    ]);
+}
+
+interface QuantizedRow {
+  readonly codes: Address;
+  readonly scale: Address;
+  readonly sum: Address;
+}
+
+/**
+ * Symmetric int8 of one row: r = 127 / absmax, q = nearest-even(x r) in -127..127, scale = absmax / 127, and the
+ * row's sum of q. A row of zeros gives r = scale = 0.
+ */
+function quantizeRow(local: NewLocal, bytes: Address) {
+  const at = local('i32');
+  const target = local('i32');
+  const largest = local('v128');
+  const factor = local('v128');
+  const q = local('v128');
+  const sum = local('v128');
+  const absmax = local('f32');
+  return (from: Address, to: QuantizedRow): Statement[] => [
+    largest.set(v128.zero),
+    ...forBytes(at, bytes, 16, [largest.set(f32x4.max(largest, f32x4.abs(v128.load(i32.add(from, at)))))]),
+    absmax.set(maxLanes(largest)),
+    factor.set(
+      f32x4.splat(
+        f32.select(f32.div(f32.const(127), absmax), f32.const(0), f32.gt(absmax, f32.const(0))),
+      ),
+    ),
+    f32.store(to.scale, f32.div(absmax, f32.const(127))),
+    sum.set(v128.zero),
+    target.set(to.codes),
+    ...forBytes(at, bytes, 16, [
+      // The bounds only matter where 127 / absmax overflowed to infinity.
+      q.set(f32x4.mul(v128.load(i32.add(from, at)), factor)),
+      q.set(f32x4.min(f32x4.max(q, splat(-127)), splat(127))),
+      q.set(i32x4.trunc_sat_f32x4_s(f32x4.nearest(q))),
+      sum.set(i32x4.add(sum, q)),
+      q.set(i16x8.narrow_i32x4_s(q, q)),
+      i32.store(target, i32x4.extract_lane(i8x16.narrow_i16x8_s(q, q), 0)),
+      target.set(i32.add(target, i32.const(4))),
+    ]),
+    i32.store(
+      to.sum,
+      lanes.map((lane) => i32x4.extract_lane(sum, lane)).reduce((a, b) => i32.add(a, b)),
+    ),
+  ];
+}
+
+const bytesOf = (floats: Address) => i32.shl(floats, i32.const(2));
+
+/** (rows, cols, x, out): one pass from rows of x to rows of out, which may be x. */
+function mapRows(name: string, pass: (local: NewLocal, bytes: Address) => RowPass): WasmFunction {
+  return defineFunction(name, ['i32', 'i32', 'i32', 'i32'], ([rows, cols, x, out], local) => {
+    const row = local('i32');
+    const bytes = local('i32');
+    const body = pass(local, bytes);
+    return [
+      bytes.set(bytesOf(cols)),
+      count(row, rows, 1, [...body(x, out), x.set(i32.add(x, bytes)), out.set(i32.add(out, bytes))]),
+    ];
+  });
+}
+
+/** (rows, cols, x, line, codes, scales, sums): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
+function quantizeRows(name: string, pass?: (local: NewLocal, bytes: Address) => RowPass): WasmFunction {
+  return defineFunction(
+    name,
+    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+    ([rows, cols, x, line, codes, scales, sums], local) => {
+      const row = local('i32');
+      const bytes = local('i32');
+      const quantize = quantizeRow(local, bytes);
+      const to = { codes, scale: scales, sum: sums };
+      const body = pass ? [...pass(local, bytes)(x, line), ...quantize(line, to)] : quantize(x, to);
+      return [
+        bytes.set(bytesOf(cols)),
+        count(row, rows, 1, [
+          ...body,
+          x.set(i32.add(x, bytes)),
+          codes.set(i32.add(codes, cols)),
+          scales.set(i32.add(scales, i32.const(4))),
+          sums.set(i32.add(sums, i32.const(4))),
+        ]),
+      ];
+    },
+  );
+}
+
+const NORM_PARAMETERS = ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'f32'] as const;
+
+/** Address of the vector that belongs to `row`: one every `rowsPerVector` rows, `vectorStride` bytes apart. */
+const vectorOf = (base: Address, row: Address, rowsPerVector: Address, vectorStride: Address) =>
+  i32.add(base, i32.mul(i32.div_u(row, rowsPerVector), vectorStride));
+
+/** (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, out). */
+export const normModulateRows = defineFunction(
+  'norm_modulate',
+  [...NORM_PARAMETERS, 'i32'],
+  ([rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, out], local) => {
+    const [row, bytes, shiftRow, scaleRow] = Array.from({ length: 4 }, () => local('i32'));
+    const pass = normModulate(local, bytes, eps, shiftRow, scaleRow);
+    return [
+      bytes.set(bytesOf(cols)),
+      count(row, rows, 1, [
+        shiftRow.set(vectorOf(shift, row, rowsPerVector, vectorStride)),
+        scaleRow.set(vectorOf(scale, row, rowsPerVector, vectorStride)),
+        ...pass(x, out),
+        x.set(i32.add(x, bytes)),
+        out.set(i32.add(out, bytes)),
+      ]),
+    ];
+  },
+);
+
+/** (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, codes, scales, sums); `line` is scratch [cols]. */
+export const normModulateQuantizeRows = defineFunction(
+  'norm_modulate_quantize',
+  [...NORM_PARAMETERS, 'i32', 'i32', 'i32', 'i32'],
+  ([rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, codes, scales, sums], local) => {
+    const [row, bytes, shiftRow, scaleRow] = Array.from({ length: 4 }, () => local('i32'));
+    const pass = normModulate(local, bytes, eps, shiftRow, scaleRow);
+    const quantize = quantizeRow(local, bytes);
+    return [
+      bytes.set(bytesOf(cols)),
+      count(row, rows, 1, [
+        shiftRow.set(vectorOf(shift, row, rowsPerVector, vectorStride)),
+        scaleRow.set(vectorOf(scale, row, rowsPerVector, vectorStride)),
+        ...pass(x, line),
+        ...quantize(line, { codes, scale: scales, sum: sums }),
+        x.set(i32.add(x, bytes)),
+        codes.set(i32.add(codes, cols)),
+        scales.set(i32.add(scales, i32.const(4))),
+        sums.set(i32.add(sums, i32.const(4))),
+      ]),
+    ];
+  },
+);
+
+export const geluRows = mapRows('gelu', gelu);
+export const siluRows = mapRows('silu', silu);
+export const quantizeActivations = quantizeRows('quantize');
+export const geluQuantizeRows = quantizeRows('gelu_quantize', gelu);
+
+/** (rows, cols, y, gate, rowsPerVector, vectorStride, x): x += gate * y, one gate vector every `rowsPerVector` rows. */
+export const gatedAdd = defineFunction(
+  'gated_add',
+  ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+  ([rows, cols, y, gate, rowsPerVector, vectorStride, x], local) => {
+    const [row, bytes, at, gateRow] = Array.from({ length: 4 }, () => local('i32'));
+    const scaled = f32x4.mul(v128.load(i32.add(gateRow, at)), v128.load(i32.add(y, at)));
+    return [
+      bytes.set(bytesOf(cols)),
+      count(row, rows, 1, [
+        gateRow.set(vectorOf(gate, row, rowsPerVector, vectorStride)),
+        ...forBytes(at, bytes, 16, [v128.store(i32.add(x, at), f32x4.add(v128.load(i32.add(x, at)), scaled))]),
+        x.set(i32.add(x, bytes)),
+        y.set(i32.add(y, bytes)),
+      ]),
+    ];
+  },
+);
+
+/** (rows, cols, x, table, tableRows, out): out[r] = x[r] + table[r mod tableRows]. */
+export const addRows = defineFunction(
+  'add_rows',
+  ['i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+  ([rows, cols, x, table, tableRows, out], local) => {
+    const [row, bytes, at, line, left] = Array.from({ length: 5 }, () => local('i32'));
+    return [
+      bytes.set(bytesOf(cols)),
+      left.set(i32.const(0)),
+      count(row, rows, 1, [
+        // `left` counts table rows down, so that the table starts again without a division.
+        when(i32.eqz(left), [left.set(tableRows), line.set(table)]),
+        ...forBytes(at, bytes, 16, [
+          v128.store(i32.add(out, at), f32x4.add(v128.load(i32.add(x, at)), v128.load(i32.add(line, at)))),
+        ]),
+        left.set(i32.sub(left, i32.const(1))),
+        line.set(i32.add(line, bytes)),
+        x.set(i32.add(x, bytes)),
+        out.set(i32.add(out, bytes)),
+      ]),
+    ];
+  },
+);
+
+/** (rows, cols, x, bias, scale): rows of x become softmax(x * scale + bias), in place; -10000 or -Infinity in bias hides. */
+export const softmaxRows = defineFunction(
+  'softmax',
+  ['i32', 'i32', 'i32', 'i32', 'f32'],
+  ([rows, cols, x, bias, scale], local) => {
+    const [row, bytes, at] = Array.from({ length: 3 }, () => local('i32'));
+    const v = local('v128');
+    const factor = local('v128');
+    const largest = local('v128');
+    const sum = local('v128');
+    const { exp, result } = exponential(local);
+    return [
+      bytes.set(bytesOf(cols)),
+      factor.set(f32x4.splat(scale)),
+      count(row, rows, 1, [
+        largest.set(splat(Number.NEGATIVE_INFINITY)),
+        ...forBytes(at, bytes, 16, [
+          v.set(f32x4.add(f32x4.mul(v128.load(i32.add(x, at)), factor), v128.load(i32.add(bias, at)))),
+          largest.set(f32x4.max(largest, v)),
+          v128.store(i32.add(x, at), v),
+        ]),
+        largest.set(f32x4.splat(maxLanes(largest))),
+        sum.set(v128.zero),
+        ...forBytes(at, bytes, 16, [
+          ...exp(f32x4.sub(v128.load(i32.add(x, at)), largest)),
+          sum.set(f32x4.add(sum, result)),
+          v128.store(i32.add(x, at), result),
+        ]),
+        sum.set(f32x4.splat(f32.div(f32.const(1), sumLanes(sum)))),
+        ...forBytes(at, bytes, 16, [v128.store(i32.add(x, at), f32x4.mul(v128.load(i32.add(x, at)), sum))]),
+        x.set(i32.add(x, bytes)),
+      ]),
+    ];
+  },
+);
+
+/**
+ * (rows, cols, x, xStride, out): the transpose of x [rows, cols] in panels of 8 of its rows: out[p][c][8]. Rows
+ * beyond the last are zeros. Lets `gemm_f32` multiply by the transpose: attention scores, and weights [N, K].
+ */
+export const transposePanels = defineFunction(
+  'transpose_panels',
+  ['i32', 'i32', 'i32', 'i32', 'i32'],
+  ([rows, cols, x, xStride, out], local) => {
+    const [row, lane, c, from, value] = [local('i32'), local('i32'), local('i32'), local('i32'), local('f32')];
+    return [
+      count(row, rows, 8, [
+        count(c, cols, 1, [
+          from.set(i32.add(i32.add(x, i32.mul(row, xStride)), i32.shl(c, i32.const(2)))),
+          count(lane, i32.const(8), 1, [
+            value.set(f32.const(0)),
+            when(i32.lt_s(i32.add(row, lane), rows), [
+              value.set(f32.load(from)),
+              from.set(i32.add(from, xStride)),
+            ]),
+            f32.store(out, value),
+            out.set(i32.add(out, i32.const(4))),
+          ]),
+        ]),
+      ]),
+    ];
+  },
+);

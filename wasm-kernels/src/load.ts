@@ -1,0 +1,137 @@
+/** From a compiled kernel module to typed functions over one memory. */
+import { type CodeForm, linearScratchBytes } from './kernels/linear-codes.ts';
+import { assembleModule, defineFunction } from './asm/function.ts';
+import { i32, i32x4, v128 } from './asm/ops.ts';
+import type { Variant } from './kernels/index.ts';
+
+type LinearKernel = (
+  m: number,
+  n: number,
+  groups: number,
+  a: number,
+  rowScale: number,
+  rowSum: number,
+  panels: number,
+  colScale: number,
+  colZero: number,
+  bias: number,
+  out: number,
+  outStride: number,
+  scratch: number,
+) => void;
+
+/** What a module exports; every number is an i32 address or count unless named otherwise in the kernel's file. */
+export interface KernelExports {
+  linear_u8: LinearKernel;
+  linear_u4: LinearKernel;
+  gemm_f32(
+    m: number,
+    n: number,
+    k: number,
+    a: number,
+    aStride: number,
+    panels: number,
+    panelStride: number,
+    rowStride: number,
+    bias: number,
+    out: number,
+    outStride: number,
+    tail: number,
+  ): void;
+  norm_modulate(
+    rows: number,
+    cols: number,
+    x: number,
+    shift: number,
+    scale: number,
+    rowsPerVector: number,
+    vectorStride: number,
+    eps: number,
+    out: number,
+  ): void;
+  norm_modulate_quantize(
+    rows: number,
+    cols: number,
+    x: number,
+    shift: number,
+    scale: number,
+    rowsPerVector: number,
+    vectorStride: number,
+    eps: number,
+    line: number,
+    codes: number,
+    scales: number,
+    sums: number,
+  ): void;
+  gelu(rows: number, cols: number, x: number, out: number): void;
+  silu(rows: number, cols: number, x: number, out: number): void;
+  quantize(rows: number, cols: number, x: number, line: number, codes: number, scales: number, sums: number): void;
+  gelu_quantize(rows: number, cols: number, x: number, line: number, codes: number, scales: number, sums: number): void;
+  gated_add(
+    rows: number,
+    cols: number,
+    y: number,
+    gate: number,
+    rowsPerVector: number,
+    vectorStride: number,
+    x: number,
+  ): void;
+  add_rows(rows: number, cols: number, x: number, table: number, tableRows: number, out: number): void;
+  softmax(rows: number, cols: number, x: number, bias: number, scale: number): void;
+  transpose_panels(rows: number, cols: number, x: number, xStride: number, out: number): void;
+}
+
+export interface Kernels extends KernelExports {
+  readonly variant: Variant;
+  /** How `linear_u8` reads its codes; with `signed`, its colZero must be 128 less. */
+  readonly form: CodeForm;
+}
+
+/** A module with one function that uses the relaxed dot: engines that know the instruction call it valid. */
+function relaxedProbe(): Uint8Array<ArrayBuffer> {
+  const zero = i32x4.splat(i32.const(0));
+  const probe = defineFunction('probe', ['i32'], ([at]) => [
+    v128.store(at, i32x4.relaxed_dot_i8x16_i7x16_add_s(zero, zero, zero)),
+  ]);
+  return assembleModule([probe]);
+}
+
+/** The variants that this engine can compile, fastest first. */
+export function supportedVariants(): Variant[] {
+  return WebAssembly.validate(relaxedProbe()) ? ['relaxed', 'simd'] : ['simd'];
+}
+
+/**
+ * Instantiates a module over `memory`. The first 128 bytes of memory are used and zeroed again: call it before the
+ * memory holds anything.
+ */
+export function instantiateKernels(module: WebAssembly.Module, memory: WebAssembly.Memory, variant: Variant): Kernels {
+  const exported = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports &
+    Partial<Record<'linear_u8_signed' | 'linear_u8_nibbles', LinearKernel>> & {
+      dot_probe?(x: number, y: number, out: number): void;
+    };
+  const form = exported.dot_probe === undefined ? 'unsigned' : probeForm(exported.dot_probe, memory);
+  const linear = { unsigned: exported.linear_u8, signed: exported.linear_u8_signed, nibbles: exported.linear_u8_nibbles };
+  return { ...exported, linear_u8: linear[form] ?? exported.linear_u8, variant, form };
+}
+
+/** Bytes at which engines part ways: products that saturate 16 bits, and the sign of the second operand. */
+const PROBE_X = [127, 127, 127, 127, -127, -127, -127, -127, 127, -127, 127, -127, 1, -1, 100, -128];
+const PROBE_Y = [255, 255, 255, 255, 255, 255, 255, 255, 128, 129, 200, 255, 255, 128, 254, 131];
+
+function probeForm(dot: (x: number, y: number, out: number) => void, memory: WebAssembly.Memory): CodeForm {
+  new Int8Array(memory.buffer).set(PROBE_X, 0);
+  new Uint8Array(memory.buffer).set(PROBE_Y, 16);
+  dot(0, 16, 32);
+  const got = [...new Int32Array(memory.buffer, 32, 4)];
+  new Uint8Array(memory.buffer).fill(0, 0, 128);
+  const sums = (value: (y: number) => number) =>
+    [0, 4, 8, 12].map((at) => [0, 1, 2, 3].reduce((sum, i) => sum + PROBE_X[at + i] * value(PROBE_Y[at + i]), 0));
+  const equals = (expected: number[]) => expected.every((value, i) => value === got[i]);
+  if (equals(sums((y) => y))) return 'unsigned';
+  if (equals(sums((y) => (y << 24) >> 24))) return 'signed';
+  return 'nibbles';
+}
+
+export { linearScratchBytes };
+export type { CodeForm, Variant };

@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   'config-unsupported': 'a configuration asks for something that edge-dit does not implement',
   // The artifact.
   'manifest-invalid': 'a manifest is malformed, inconsistent or beyond a limit',
+  'shard-malformed': 'verified bytes are not a shard, or not the one that the manifest describes',
   'digest-mismatch': 'bytes do not have the SHA-256 that names them',
   'model-not-found': 'the store has no model of that name',
   'object-missing': 'a manifest names an object that the store does not have',

@@ -1,6 +1,13 @@
 /** Pure arithmetic over one WebAssembly memory: kernels, the modules that hold them, and their plain reference. */
 export { VARIANTS } from './kernels/index.ts';
-export { type CodeForm, instantiateKernels, type Kernels, linearScratchBytes, supportedVariants, type Variant } from './load.ts';
+export {
+  type CodeForm,
+  instantiateKernels,
+  type Kernels,
+  linearScratchBytes,
+  supportedVariants,
+  type Variant,
+} from './load.ts';
 export {
   type CodedWeight,
   integerProduct,

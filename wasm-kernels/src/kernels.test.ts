@@ -63,7 +63,15 @@ function panels(weight: CodedWeight, bits: 4 | 8): Uint8Array {
 
 type LinearCall = (kernels: Kernels) => Kernels['linear_u8'];
 
-function runLinear(variant: 'simd' | 'relaxed', call: LinearCall, zeroShift: number, m: number, weight: CodedWeight, bits: 4 | 8, x: Float32Array) {
+function runLinear(
+  variant: 'simd' | 'relaxed',
+  call: LinearCall,
+  zeroShift: number,
+  m: number,
+  weight: CodedWeight,
+  bits: 4 | 8,
+  x: Float32Array,
+) {
   const host = open(variant);
   const a = quantizeReference(x, m, weight.cols);
   const out = host.take(4 * m * weight.rows + 64);
@@ -116,9 +124,19 @@ for (const variant of supportedVariants()) {
         for (const [m, n, k] of SHAPES) {
           for (const extreme of [false, true]) {
             const weight = randomWeight(n, k, bits, next, extreme);
-            const x = Float32Array.from({ length: m * k }, () => (extreme ? Math.sign(next() - 0.5) * 3 : next() * 6 - 3));
+            const x = Float32Array.from({ length: m * k }, () =>
+              extreme ? Math.sign(next() - 0.5) * 3 : next() * 6 - 3,
+            );
             const shift = bits === 8 && open(variant).kernels.form === 'signed' ? 128 : 0;
-            const { got, expected } = runLinear(variant, (kernels) => kernels[`linear_u${bits}`], shift, m, weight, bits, x);
+            const { got, expected } = runLinear(
+              variant,
+              (kernels) => kernels[`linear_u${bits}`],
+              shift,
+              m,
+              weight,
+              bits,
+              x,
+            );
             assert.deepEqual(got, expected, `${m}x${n}x${k}${extreme ? ' extreme' : ''}`);
           }
         }
@@ -129,7 +147,9 @@ for (const variant of supportedVariants()) {
       const host = open(variant);
       const cols = 36;
       const next = random(5);
-      const rows = [0, 1e-40, 1e-38, 1, 1e30, 3e38].map((size) => Array.from({ length: cols }, () => (next() - 0.5) * size));
+      const rows = [0, 1e-40, 1e-38, 1, 1e30, 3e38].map((size) =>
+        Array.from({ length: cols }, () => (next() - 0.5) * size),
+      );
       rows.push(Array.from({ length: cols }, (_, i) => (i === 3 ? 127 : i % 7) + 0.5 * (i % 2)));
       const x = Float32Array.from(rows.flat());
       const [codes, scales, sums] = [host.take(cols * 8), host.take(64), host.take(64)];
@@ -142,7 +162,12 @@ for (const variant of supportedVariants()) {
 
     it('multiplies float matrices', () => {
       const next = random(9);
-      for (const [m, n, k] of [[1, 1, 1], [7, 9, 5], [6, 8, 4], [13, 20, 33]] as const) {
+      for (const [m, n, k] of [
+        [1, 1, 1],
+        [7, 9, 5],
+        [6, 8, 4],
+        [13, 20, 33],
+      ] as const) {
         const host = open(variant);
         const a = Float32Array.from({ length: m * k }, () => next() - 0.5);
         const w = Float32Array.from({ length: n * k }, () => next() - 0.5);
@@ -150,7 +175,20 @@ for (const variant of supportedVariants()) {
         const packed = host.take(4 * k * (n + 8));
         host.kernels.transpose_panels(n, k, host.floats(w), 4 * k, packed);
         const out = host.take(4 * m * n);
-        host.kernels.gemm_f32(m, n, k, host.floats([...a, ...new Array(6 * k).fill(0)]), 4 * k, packed, 32 * k, 32, host.floats(bias), out, 4 * n, host.take(64));
+        host.kernels.gemm_f32(
+          m,
+          n,
+          k,
+          host.floats([...a, ...new Array(6 * k).fill(0)]),
+          4 * k,
+          packed,
+          32 * k,
+          32,
+          host.floats(bias),
+          out,
+          4 * n,
+          host.take(64),
+        );
         const got = host.readFloats(out, m * n);
         for (let i = 0; i < m * n; i++) {
           let sum = bias[i % n];
@@ -173,7 +211,9 @@ for (const variant of supportedVariants()) {
       host.kernels.softmax(4, 16, at, bias, 0.3);
       const soft = host.readFloats(at, 64);
       for (let row = 0; row < 4; row++) {
-        const scores = [...x.subarray(row * 16, row * 16 + 16)].map((v, i) => (i === 2 || i === 3 ? -1e9 : v * 0.3 + (i < 4 ? 0 : 0.5)));
+        const scores = [...x.subarray(row * 16, row * 16 + 16)].map((v, i) =>
+          i === 2 || i === 3 ? -1e9 : v * 0.3 + (i < 4 ? 0 : 0.5),
+        );
         const top = Math.max(...scores);
         const sum = scores.reduce((total, v) => total + Math.exp(v - top), 0);
         for (let i = 0; i < 16; i++) {
@@ -206,7 +246,8 @@ for (const variant of supportedVariants()) {
         const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / cols;
         const base = Math.floor(r / 2) * 2 * cols;
         for (let c = 0; c < cols; c++) {
-          const expected = ((row[c] - mean) / Math.sqrt(variance + 1e-6)) * (1 + vectors[base + cols + c]) + vectors[base + c];
+          const expected =
+            ((row[c] - mean) / Math.sqrt(variance + 1e-6)) * (1 + vectors[base + cols + c]) + vectors[base + c];
           assert.ok(Math.abs(normed[r * cols + c] - expected) < 2e-6);
         }
       }

@@ -1,8 +1,9 @@
 /** From a compiled kernel module to typed functions over one memory. */
-import { type CodeForm, linearScratchBytes } from './kernels/linear-codes.ts';
+
 import { assembleModule, defineFunction } from './asm/function.ts';
 import { i32, i32x4, v128 } from './asm/ops.ts';
 import type { Variant } from './kernels/index.ts';
+import { type CodeForm, linearScratchBytes } from './kernels/linear-codes.ts';
 
 type LinearKernel = (
   m: number,
@@ -111,7 +112,11 @@ export function instantiateKernels(module: WebAssembly.Module, memory: WebAssemb
       dot_probe?(x: number, y: number, out: number): void;
     };
   const form = exported.dot_probe === undefined ? 'unsigned' : probeForm(exported.dot_probe, memory);
-  const linear = { unsigned: exported.linear_u8, signed: exported.linear_u8_signed, nibbles: exported.linear_u8_nibbles };
+  const linear = {
+    unsigned: exported.linear_u8,
+    signed: exported.linear_u8_signed,
+    nibbles: exported.linear_u8_nibbles,
+  };
   return { ...exported, linear_u8: linear[form] ?? exported.linear_u8, variant, form };
 }
 
@@ -133,5 +138,5 @@ function probeForm(dot: (x: number, y: number, out: number) => void, memory: Web
   return 'nibbles';
 }
 
-export { linearScratchBytes };
 export type { CodeForm, Variant };
+export { linearScratchBytes };

@@ -26,5 +26,8 @@ export interface Sampler {
 export interface SamplerFamily {
   /** diffusers' `_class_name`. */
   readonly name: string;
-  create(config: Readonly<Record<string, unknown>>, steps: number): Sampler;
+  /**
+   * @param items how many equal parts of `x` are samples of their own; only dynamic thresholding looks at them
+   */
+  create(config: Readonly<Record<string, unknown>>, steps: number, items: number): Sampler;
 }

@@ -1,7 +1,10 @@
 /**
  * What edge-dit asks of a place that keeps objects. Keys are ASCII paths such as `shards/<sha256>`.
- * A store neither verifies nor caches: wrappers and `verify.ts` do.
+ * A store neither verifies nor caches: wrappers and `verify.ts` do. A key that is not one (`checkKey`) is
+ * `invalid-argument`; what a store cannot do is `store-failed` or `store-denied`; an abort is `aborted`.
  */
+import type { VerifiedObject } from '../verify.ts';
+
 export interface ObjectInfo {
   readonly size: number;
   /** Opaque version of the object, for `ifMatch`. */
@@ -12,6 +15,8 @@ export interface StoredObject {
   /** Bytes in `body`, where the store says so. Not to be trusted before the body was counted. */
   readonly size?: number;
   readonly etag?: string;
+  /** It came out of a cache, which so need not be offered it again. */
+  readonly cached?: boolean;
   readonly body: ReadableStream<Uint8Array>;
 }
 
@@ -19,6 +24,8 @@ export interface GetOptions {
   readonly signal?: AbortSignal;
   /** Bytes `offset` to `offset + length - 1`; to the end without a length. */
   readonly range?: { readonly offset: number; readonly length?: number };
+  /** Past every cache: what was got before is wrong. A cache drops its entry. */
+  readonly fresh?: boolean;
 }
 
 export interface PutOptions {
@@ -37,6 +44,8 @@ export interface Store {
   readonly name: string;
   /** The object, or undefined where there is none. */
   get(key: string, options?: GetOptions): Promise<StoredObject | undefined>;
+  /** Caches only: is offered each object that was read whole and verified, and may keep it. Never fails. */
+  keep?(key: string, object: VerifiedObject): Promise<void>;
 }
 
 export interface ListedObject extends ObjectInfo {

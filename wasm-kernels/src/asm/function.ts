@@ -28,7 +28,11 @@ export function doWhile(body: readonly Statement[], condition: Expr<'i32'>): Sta
   return [0x03, 0x40, ...body.flat(), ...condition.code, 0x0d, 0x00, 0x0b];
 }
 
-export function when(condition: Expr<'i32'>, then: readonly Statement[], otherwise: readonly Statement[] = []): Statement {
+export function when(
+  condition: Expr<'i32'>,
+  then: readonly Statement[],
+  otherwise: readonly Statement[] = [],
+): Statement {
   const alternative = otherwise.length === 0 ? [] : [0x05, ...otherwise.flat()];
   return [...condition.code, 0x04, 0x40, ...then.flat(), ...alternative, 0x0b];
 }

@@ -1,8 +1,8 @@
 /** The list of kernels: what is in it is assembled, exported, tested and measured. */
 import type { WasmFunction } from '../asm/function.ts';
+import { dotProbe } from './dot-probe.ts';
 import { gemmF32 } from './gemm-f32.ts';
 import { linearCodes } from './linear-codes.ts';
-import { dotProbe } from './dot-probe.ts';
 import * as rows from './rows.ts';
 
 /** The instruction sets that a module may need. `simd` runs wherever WebAssembly SIMD does. */

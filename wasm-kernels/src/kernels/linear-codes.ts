@@ -59,7 +59,9 @@ export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
 
       /** Adds the products of `steps` groups of four k: two loads of weights a group, one of activations a row. */
       const products = (): Statement[] => [
-        ...rows.map((r) => pointers[r].set(r === 0 ? i32.add(a, i32.mul(i, rowBytes)) : i32.add(pointers[r - 1], rowBytes))),
+        ...rows.map((r) =>
+          pointers[r].set(r === 0 ? i32.add(a, i32.mul(i, rowBytes)) : i32.add(pointers[r - 1], rowBytes)),
+        ),
         k.set(groups),
         doWhile(
           [
@@ -82,11 +84,11 @@ export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
         b.set(unpacked),
         ...products(),
         // The high nibbles came first: sixteen times their sum, then the low ones, which follow them in scratch.
-        ...(form === 'nibbles' ? [...acc.flat().map((sum) => sum.set(i32x4.shl(sum, i32.const(4)))), ...products()] : []),
+        ...(form === 'nibbles'
+          ? [...acc.flat().map((sum) => sum.set(i32x4.shl(sum, i32.const(4)))), ...products()]
+          : []),
         row.set(i32.add(out, i32.add(i32.mul(i, outStride), i32.shl(j, i32.const(2))))),
-        ...rows.flatMap((r) => [
-          when(i32.lt_s(i32.add(i, i32.const(r)), m), epilogue(r)),
-        ]),
+        ...rows.flatMap((r) => [when(i32.lt_s(i32.add(i, i32.const(r)), m), epilogue(r))]),
       ];
 
       function epilogue(r: number): Statement[] {
@@ -95,7 +97,10 @@ export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
         const values = acc[r].map((sum, side) => {
           const at = 16 * side;
           const zeros = i32x4.mul(v128.load(i32.add(colZero, column), at), v128.load32_splat(i32.add(rowSum, index)));
-          const scale = f32x4.mul(v128.load(i32.add(colScale, column), at), v128.load32_splat(i32.add(rowScale, index)));
+          const scale = f32x4.mul(
+            v128.load(i32.add(colScale, column), at),
+            v128.load32_splat(i32.add(rowScale, index)),
+          );
           const scaled = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, zeros)), scale);
           return f32x4.add(scaled, v128.load(i32.add(bias, column), at));
         });
@@ -189,7 +194,9 @@ function unpack(
   const store = (): Statement[] => {
     if (!relaxed) return codes.flatMap((register, side) => widenedCodes(register, target, side));
     if (form === 'signed') {
-      return codes.map((register, side) => v128.store(target, v128.xor(register, i8x16.splat(i32.const(0x80))), 16 * side));
+      return codes.map((register, side) =>
+        v128.store(target, v128.xor(register, i8x16.splat(i32.const(0x80))), 16 * side),
+      );
     }
     if (form === 'unsigned') return codes.map((register, side) => v128.store(target, register, 16 * side));
     const low = i32.add(target, i32.shl(groups, i32.const(5)));

@@ -17,10 +17,7 @@ const maxLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v,
 
 /** Runs `body` with `at` = 0, 16, ... below `bytes` (not 0). */
 function forBytes(at: Local<'i32'>, bytes: Expr<'i32'>, step: number, body: readonly Statement[]): Statement[] {
-  return [
-    at.set(i32.const(0)),
-    doWhile([...body, at.set(i32.add(at, i32.const(step)))], i32.lt_s(at, bytes)),
-  ];
+  return [at.set(i32.const(0)), doWhile([...body, at.set(i32.add(at, i32.const(step)))], i32.lt_s(at, bytes))];
 }
 
 /** (x - mean) / sqrt(variance + eps) * (1 + scale) + shift; mean and variance in two passes. */
@@ -41,9 +38,7 @@ function normModulate(local: NewLocal, bytes: Address, eps: Expr<'f32'>, shift: 
       d.set(f32x4.sub(v128.load(i32.add(from, at)), mean)),
       sum.set(f32x4.add(sum, f32x4.mul(d, d))),
     ]),
-    inverse.set(
-      f32x4.splat(f32.div(f32.const(1), f32.sqrt(f32.add(f32.div(sumLanes(sum), size), eps)))),
-    ),
+    inverse.set(f32x4.splat(f32.div(f32.const(1), f32.sqrt(f32.add(f32.div(sumLanes(sum), size), eps))))),
     ...forBytes(at, bytes, 16, [
       d.set(f32x4.mul(f32x4.sub(v128.load(i32.add(from, at)), mean), inverse)),
       d.set(f32x4.mul(d, f32x4.add(splat(1), v128.load(i32.add(scale, at))))),
@@ -61,9 +56,7 @@ function gelu(local: NewLocal, bytes: Address): RowPass {
   return (from, to) =>
     forBytes(at, bytes, 16, [
       x.set(v128.load(i32.add(from, at))),
-      ...sigma.sigmoid(
-        f32x4.mul(x, f32x4.add(splat(slope), f32x4.mul(splat(slope * 0.044715), f32x4.mul(x, x)))),
-      ),
+      ...sigma.sigmoid(f32x4.mul(x, f32x4.add(splat(slope), f32x4.mul(splat(slope * 0.044715), f32x4.mul(x, x))))),
       v128.store(i32.add(to, at), f32x4.mul(x, sigma.result)),
     ]);
 }
@@ -102,11 +95,7 @@ function quantizeRow(local: NewLocal, bytes: Address) {
     largest.set(v128.zero),
     ...forBytes(at, bytes, 16, [largest.set(f32x4.max(largest, f32x4.abs(v128.load(i32.add(from, at)))))]),
     absmax.set(maxLanes(largest)),
-    factor.set(
-      f32x4.splat(
-        f32.select(f32.div(f32.const(127), absmax), f32.const(0), f32.gt(absmax, f32.const(0))),
-      ),
-    ),
+    factor.set(f32x4.splat(f32.select(f32.div(f32.const(127), absmax), f32.const(0), f32.gt(absmax, f32.const(0))))),
     f32.store(to.scale, f32.div(absmax, f32.const(127))),
     sum.set(v128.zero),
     target.set(to.codes),
@@ -316,10 +305,7 @@ export const transposePanels = defineFunction(
           from.set(i32.add(i32.add(x, i32.mul(row, xStride)), i32.shl(c, i32.const(2)))),
           count(lane, i32.const(8), 1, [
             value.set(f32.const(0)),
-            when(i32.lt_s(i32.add(row, lane), rows), [
-              value.set(f32.load(from)),
-              from.set(i32.add(from, xStride)),
-            ]),
+            when(i32.lt_s(i32.add(row, lane), rows), [value.set(f32.load(from)), from.set(i32.add(from, xStride))]),
             f32.store(out, value),
             out.set(i32.add(out, i32.const(4))),
           ]),

@@ -1,0 +1,237 @@
+/**
+ * The oracle: every operation in plain loops, sums in float64. The quantized linear is the contract of FORMAT.md,
+ * integer by integer. Slow on purpose; other engines are compared with it.
+ */
+import { linearReference, quantizeReference } from '@edge-dit/wasm-kernels';
+import { EdgeDitError } from '../errors.ts';
+import { encodingByName } from '../format/encodings.ts';
+import * as math from '../math.ts';
+import {
+  type AttentionOptions,
+  type Engine,
+  type Linear,
+  type LinearSource,
+  matrixOf,
+  type Operand,
+  type Tensor,
+} from './engine.ts';
+
+interface ReferenceTensor extends Tensor {
+  readonly data: Float32Array;
+  /** Where the first row starts, and how far rows lie apart. */
+  readonly offset: number;
+  readonly stride: number;
+}
+
+interface ReferenceLinear extends Linear {
+  readonly source: LinearSource;
+  /** Row-major codes of a quantized layer. */
+  readonly codes?: Uint8Array;
+}
+
+const asReference = (tensor: Tensor) => tensor as ReferenceTensor;
+
+function make(data: Float32Array, shape: readonly number[]): ReferenceTensor {
+  return { data, shape, offset: 0, stride: shape[shape.length - 1] };
+}
+
+function gelu(x: number): number {
+  const slope = 2 * Math.sqrt(2 / Math.PI);
+  return x / (1 + math.exp(-slope * (x + 0.044715 * x * x * x)));
+}
+
+const ACTIVATIONS = {
+  none: (x: Float32Array) => x,
+  gelu: (x: Float32Array) => x.map(gelu),
+  silu: (x: Float32Array) => x.map((value) => value / (1 + math.exp(-value))),
+};
+
+export class ReferenceEngine implements Engine {
+  readonly name = 'reference';
+  bytes = 0;
+
+  linear(source: LinearSource): Linear {
+    const { outFeatures, inFeatures } = source;
+    const shared = { outFeatures, inFeatures, source };
+    if (source.kind === 'float') {
+      this.bytes += source.weight.byteLength;
+      return { ...shared, weightBits: 32 } as ReferenceLinear;
+    }
+    this.bytes += source.panels.byteLength;
+    const encoding = encodingByName(source.bits === 4 ? 'u4-8x4' : 'u8-8x4');
+    const codes = encoding.decode(source.panels, [outFeatures, inFeatures]) as Uint8Array;
+    return { ...shared, weightBits: source.bits, codes } as ReferenceLinear;
+  }
+
+  constant(data: Float32Array, shape: readonly number[]): Tensor {
+    this.bytes += data.byteLength;
+    return make(data.slice(), shape);
+  }
+
+  mark(): number {
+    return 0;
+  }
+
+  release(): void {}
+
+  input(data: Float32Array, shape: readonly number[]): Tensor {
+    return make(data.slice(), shape);
+  }
+
+  async read(tensor: Tensor): Promise<Float32Array> {
+    return this.#rows(tensor);
+  }
+
+  operand(source: Tensor, pass: Operand['pass'] = { kind: 'none' }): Operand {
+    return { source, pass };
+  }
+
+  apply(linear: Linear, operand: Operand): Tensor {
+    const { source, codes } = linear as ReferenceLinear;
+    const x = this.#pass(operand);
+    const { inFeatures, outFeatures, bias } = source;
+    const rows = x.length / inFeatures;
+    const shape = [...operand.source.shape.slice(0, -1), outFeatures];
+    if (operand.source.shape.at(-1) !== inFeatures) {
+      throw new EdgeDitError('internal', `a linear of ${inFeatures} inputs was given ${operand.source.shape}`);
+    }
+    if (source.kind === 'codes') {
+      const weight = {
+        rows: outFeatures,
+        cols: inFeatures,
+        codes: codes!,
+        scales: source.scale,
+        zeros: source.zero,
+        bias,
+      };
+      return make(linearReference(quantizeReference(x, rows, inFeatures), weight), shape);
+    }
+    const out = new Float32Array(rows * outFeatures);
+    for (let i = 0; i < rows; i++) {
+      for (let n = 0; n < outFeatures; n++) {
+        let sum = 0;
+        for (let k = 0; k < inFeatures; k++) sum += x[i * inFeatures + k] * source.weight[n * inFeatures + k];
+        out[i * outFeatures + n] = sum + (bias?.[n] ?? 0);
+      }
+    }
+    return make(out, shape);
+  }
+
+  attention(q: Tensor, k: Tensor, v: Tensor, { heads, keyBias }: AttentionOptions): Tensor {
+    const [batch, tokens, width] = q.shape;
+    const keys = k.shape[1];
+    const depth = width / heads;
+    const scale = 1 / Math.sqrt(depth);
+    const [qs, ks, vs] = [q, k, v].map((tensor) => asReference(tensor).data);
+    const out = new Float32Array(batch * tokens * width);
+    const scores = new Float64Array(keys);
+    for (let b = 0; b < batch; b++) {
+      for (let h = 0; h < heads; h++) {
+        for (let i = 0; i < tokens; i++) {
+          const row = (b * tokens + i) * width + h * depth;
+          let top = Number.NEGATIVE_INFINITY;
+          for (let j = 0; j < keys; j++) {
+            let sum = 0;
+            for (let c = 0; c < depth; c++) sum += qs[row + c] * ks[(b * keys + j) * width + h * depth + c];
+            scores[j] = sum * scale + (keyBias?.[b * keys + j] ?? 0);
+            top = Math.max(top, scores[j]);
+          }
+          let total = 0;
+          for (let j = 0; j < keys; j++) total += scores[j] = math.exp(scores[j] - top);
+          for (let c = 0; c < depth; c++) {
+            let sum = 0;
+            for (let j = 0; j < keys; j++) sum += scores[j] * vs[(b * keys + j) * width + h * depth + c];
+            out[row + c] = sum / total;
+          }
+        }
+      }
+    }
+    return make(out, q.shape);
+  }
+
+  add(x: Tensor, table: Tensor): Tensor {
+    const [a, b] = [this.#rows(x), this.#rows(table)];
+    return make(
+      a.map((value, i) => value + b[i % b.length]),
+      x.shape,
+    );
+  }
+
+  accumulate(x: Tensor, y: Tensor, gate?: Tensor): void {
+    const { data } = asReference(x);
+    const { rows, channels } = matrixOf(x);
+    const ys = this.#rows(y);
+    const factor = gate && asReference(gate);
+    const rowsPerGate = gate ? rows / matrixOf(gate).rows : rows;
+    for (let i = 0; i < rows; i++) {
+      for (let c = 0; c < channels; c++) {
+        const g = factor ? factor.data[factor.offset + Math.floor(i / rowsPerGate) * factor.stride + c] : 1;
+        data[i * channels + c] += g * ys[i * channels + c];
+      }
+    }
+  }
+
+  concat(parts: readonly Tensor[]): Tensor {
+    const { rows } = matrixOf(parts[0]);
+    const datas = parts.map((part) => this.#rows(part));
+    const total = datas.reduce((sum, data) => sum + data.length / rows, 0);
+    const out = new Float32Array(rows * total);
+    for (let i = 0; i < rows; i++) {
+      let at = i * total;
+      for (const data of datas) {
+        const channels = data.length / rows;
+        out.set(data.subarray(i * channels, (i + 1) * channels), at);
+        at += channels;
+      }
+    }
+    return make(out, [...parts[0].shape.slice(0, -1), total]);
+  }
+
+  select(t: Tensor, index: number): Tensor {
+    const [batch, count, channels] = t.shape;
+    const { data, offset } = asReference(t);
+    return {
+      data,
+      shape: [batch, channels],
+      offset: offset + index * channels,
+      stride: count * channels,
+    } as ReferenceTensor;
+  }
+
+  reshape(t: Tensor, shape: readonly number[]): Tensor {
+    return make(asReference(t).data, shape);
+  }
+
+  #rows(tensor: Tensor): Float32Array {
+    const { data, offset, stride } = asReference(tensor);
+    const { rows, channels } = matrixOf(tensor);
+    const out = new Float32Array(rows * channels);
+    for (let i = 0; i < rows; i++)
+      out.set(data.subarray(offset + i * stride, offset + i * stride + channels), i * channels);
+    return out;
+  }
+
+  #pass({ source, pass }: Operand): Float32Array {
+    const x = this.#rows(source);
+    if (pass.kind !== 'norm') return ACTIVATIONS[pass.kind](x);
+    const { rows, channels } = matrixOf(source);
+    const shift = pass.modulation && asReference(pass.modulation.shift);
+    const scale = pass.modulation && asReference(pass.modulation.scale);
+    const rowsPerVector = shift ? rows / shift.shape[0] : rows;
+    for (let i = 0; i < rows; i++) {
+      const row = x.subarray(i * channels, (i + 1) * channels);
+      const vector = Math.floor(i / rowsPerVector);
+      let mean = 0;
+      for (const value of row) mean += value / channels;
+      let variance = 0;
+      for (const value of row) variance += ((value - mean) * (value - mean)) / channels;
+      const inverse = 1 / Math.sqrt(variance + pass.eps);
+      for (let c = 0; c < channels; c++) {
+        const gain = scale ? 1 + scale.data[scale.offset + vector * scale.stride + c] : 1;
+        const offset = shift ? shift.data[shift.offset + vector * shift.stride + c] : 0;
+        row[c] = (row[c] - mean) * inverse * gain + offset;
+      }
+    }
+    return x;
+  }
+}

@@ -1,0 +1,324 @@
+/**
+ * The engine of the edge: kernels of @edge-dit/wasm-kernels over one memory. Every operation gives the same bits on
+ * every host and in every variant.
+ */
+import { type Kernels, linearScratchBytes } from '@edge-dit/wasm-kernels';
+import { EdgeDitError } from '../errors.ts';
+import {
+  type AttentionOptions,
+  type Engine,
+  type Linear,
+  type LinearSource,
+  matrixOf,
+  type Operand,
+  type Tensor,
+} from './engine.ts';
+import type { WasmMemory } from './wasm-memory.ts';
+
+interface WasmTensor extends Tensor {
+  readonly at: number;
+  /** Bytes between rows. */
+  readonly stride: number;
+}
+
+interface WasmLinear extends Linear {
+  /** Panels of codes or of floats. */
+  readonly panels: number;
+  /** float32, a multiple of 8 of them, as `scale` (float32) and `zero` (int32) of quantized layers are. */
+  readonly bias: number;
+  readonly scale: number;
+  readonly zero: number;
+}
+
+interface Quantized {
+  readonly codes: number;
+  readonly scales: number;
+  readonly sums: number;
+}
+
+interface WasmOperand extends Operand {
+  float?: WasmTensor;
+  quantized?: Quantized;
+}
+
+/** Rows of a tile, at most: that many more rows of codes must be readable. */
+const TILE_ROWS = 8;
+/** Rows that the quantized linear takes at once: bounds its scratch, and its activations stay in the second-level cache. */
+const LINEAR_ROWS = 192;
+/** Query rows whose scores are held at once. */
+const ATTENTION_ROWS = 48;
+
+const roundUp8 = (value: number) => (value + 7) & ~7;
+const asWasm = (tensor: Tensor) => tensor as WasmTensor;
+
+export class WasmEngine implements Engine {
+  readonly name: string;
+  readonly #kernels: Kernels;
+  readonly #memory: WasmMemory;
+
+  constructor(kernels: Kernels, memory: WasmMemory) {
+    this.name = `wasm-${kernels.variant}`;
+    this.#kernels = kernels;
+    this.#memory = memory;
+  }
+
+  get bytes(): number {
+    return this.#memory.bytes;
+  }
+
+  linear(source: LinearSource): Linear {
+    const { outFeatures, inFeatures } = source;
+    const columns = roundUp8(outFeatures);
+    const bias = this.#memory.allocate(4 * columns);
+    this.#memory.f32(bias, columns).fill(0);
+    if (source.bias) this.#memory.f32(bias, columns).set(source.bias);
+    if (source.kind === 'float') return this.#floatLinear(source.weight, outFeatures, inFeatures, bias);
+    if (inFeatures % 4 !== 0) {
+      throw new EdgeDitError(
+        'config-unsupported',
+        `a quantized linear needs a multiple of 4 inputs, got ${inFeatures}`,
+      );
+    }
+    const [panels, scale, zero] = [
+      this.#memory.allocate(source.panels.length),
+      this.#memory.allocate(4 * columns),
+      this.#memory.allocate(4 * columns),
+    ];
+    this.#memory.u8(panels, source.panels.length).set(source.panels);
+    this.#memory.f32(scale, columns).fill(0).set(source.scale);
+    const shift = source.bits === 8 && this.#kernels.form === 'signed' ? 128 : 0;
+    this.#memory
+      .i32(zero, columns)
+      .fill(0)
+      .set(Int32Array.from(source.zero, (code) => code - shift));
+    return { outFeatures, inFeatures, weightBits: source.bits, panels, bias, scale, zero } as WasmLinear;
+  }
+
+  #floatLinear(weight: Float32Array, outFeatures: number, inFeatures: number, bias: number): Linear {
+    const panels = this.#memory.allocate(4 * roundUp8(outFeatures) * inFeatures);
+    const mark = this.mark();
+    const rows = this.#memory.allocate(weight.byteLength);
+    this.#memory.f32(rows, weight.length).set(weight);
+    this.#kernels.transpose_panels(outFeatures, inFeatures, rows, 4 * inFeatures, panels);
+    this.release(mark);
+    return { outFeatures, inFeatures, weightBits: 32, panels, bias, scale: 0, zero: 0 } as WasmLinear;
+  }
+
+  constant(data: Float32Array, shape: readonly number[]): Tensor {
+    return this.input(data, shape);
+  }
+
+  mark(): number {
+    return this.#memory.top;
+  }
+
+  release(mark: number): void {
+    this.#memory.release(mark);
+  }
+
+  input(data: Float32Array, shape: readonly number[]): Tensor {
+    const tensor = this.#tensor(shape);
+    this.#memory.f32(tensor.at, data.length).set(data);
+    return tensor;
+  }
+
+  async read(tensor: Tensor): Promise<Float32Array> {
+    const { at, stride } = asWasm(tensor);
+    const { rows, channels } = matrixOf(tensor);
+    const out = new Float32Array(rows * channels);
+    for (let i = 0; i < rows; i++) out.set(this.#memory.f32(at + i * stride, channels), i * channels);
+    return out;
+  }
+
+  operand(source: Tensor, pass: Operand['pass'] = { kind: 'none' }): Operand {
+    return { source, pass };
+  }
+
+  apply(linear: Linear, operand: Operand): Tensor {
+    const { inFeatures, outFeatures, weightBits } = linear;
+    const { rows, channels } = matrixOf(operand.source);
+    if (channels !== inFeatures) {
+      throw new EdgeDitError('internal', `a linear of ${inFeatures} inputs was given ${operand.source.shape}`);
+    }
+    const out = this.#tensor([...operand.source.shape.slice(0, -1), outFeatures]);
+    // The operand's passes outlive this call, because other layers may share them; the output lies below them.
+    if (weightBits === 32) this.#applyFloat(linear as WasmLinear, operand as WasmOperand, rows, out);
+    else this.#applyCodes(linear as WasmLinear, operand as WasmOperand, rows, out);
+    return out;
+  }
+
+  #applyFloat(linear: WasmLinear, operand: WasmOperand, rows: number, out: WasmTensor): void {
+    const x = (operand.float ??= this.#pass(operand));
+    const tail = this.#memory.allocate(64);
+    const { inFeatures: k, outFeatures: n, panels, bias } = linear;
+    this.#kernels.gemm_f32(rows, n, k, x.at, x.stride, panels, 32 * k, 32, bias, out.at, 4 * n, tail);
+    this.release(tail);
+  }
+
+  #applyCodes(linear: WasmLinear, operand: WasmOperand, rows: number, out: WasmTensor): void {
+    const { codes, scales, sums } = (operand.quantized ??= this.#quantize(operand));
+    const { inFeatures: k, outFeatures: n, panels, scale, zero, bias, weightBits } = linear;
+    const run = weightBits === 4 ? this.#kernels.linear_u4 : this.#kernels.linear_u8;
+    const scratch = this.#memory.allocate(linearScratchBytes(Math.min(rows, LINEAR_ROWS), k / 4));
+    for (let i = 0; i < rows; i += LINEAR_ROWS) {
+      const m = Math.min(LINEAR_ROWS, rows - i);
+      const a = codes + i * k;
+      run(m, n, k / 4, a, scales + 4 * i, sums + 4 * i, panels, scale, zero, bias, out.at + 4 * i * n, 4 * n, scratch);
+    }
+    this.release(scratch);
+  }
+
+  /** The operand as float32, after its pass. */
+  #pass({ source, pass }: Operand): WasmTensor {
+    const x = asWasm(source);
+    if (pass.kind === 'none') return x;
+    const { rows, channels } = this.#vectorized(source);
+    const out = this.#tensor(source.shape);
+    if (pass.kind === 'norm') {
+      const { shift, scale, rowsPerVector, vectorStride } = this.#modulation(pass, rows, channels);
+      this.#kernels.norm_modulate(rows, channels, x.at, shift, scale, rowsPerVector, vectorStride, pass.eps, out.at);
+    } else {
+      this.#kernels[pass.kind](rows, channels, x.at, out.at);
+    }
+    return out;
+  }
+
+  /** The operand as int8 rows, its pass fused with the quantization. */
+  #quantize({ source, pass }: Operand): Quantized {
+    const { at } = pass.kind === 'silu' ? this.#pass({ source, pass }) : asWasm(source);
+    const { rows, channels } = this.#vectorized(source);
+    const codes = this.#memory.allocate((rows + TILE_ROWS) * channels);
+    const scales = this.#memory.allocate(4 * (rows + TILE_ROWS));
+    const sums = this.#memory.allocate(4 * (rows + TILE_ROWS));
+    const line = this.#memory.allocate(4 * channels);
+    const { norm_modulate_quantize, gelu_quantize, quantize } = this.#kernels;
+    if (pass.kind === 'norm') {
+      const { shift, scale, rowsPerVector, vectorStride } = this.#modulation(pass, rows, channels);
+      norm_modulate_quantize(
+        rows,
+        channels,
+        at,
+        shift,
+        scale,
+        rowsPerVector,
+        vectorStride,
+        pass.eps,
+        line,
+        codes,
+        scales,
+        sums,
+      );
+    } else {
+      const run = pass.kind === 'gelu' ? gelu_quantize : quantize;
+      run(rows, channels, at, line, codes, scales, sums);
+    }
+    return { codes, scales, sums };
+  }
+
+  #modulation(pass: Extract<Operand['pass'], { kind: 'norm' }>, rows: number, channels: number) {
+    if (pass.modulation) {
+      const [shift, scale] = [asWasm(pass.modulation.shift), asWasm(pass.modulation.scale)];
+      const rowsPerVector = rows / shift.shape[0];
+      return { shift: shift.at, scale: scale.at, rowsPerVector, vectorStride: shift.stride };
+    }
+    const zeros = this.#memory.allocate(4 * channels);
+    this.#memory.f32(zeros, channels).fill(0);
+    return { shift: zeros, scale: zeros, rowsPerVector: rows, vectorStride: 0 };
+  }
+
+  attention(q: Tensor, k: Tensor, v: Tensor, { heads, keyBias }: AttentionOptions): Tensor {
+    const [batch, tokens, width] = q.shape;
+    const keys = k.shape[1];
+    const depth = width / heads;
+    const columns = roundUp8(keys);
+    const out = this.#tensor(q.shape);
+    const mark = this.mark();
+    const bias = this.#memory.allocate(4 * columns);
+    const panels = this.#memory.allocate(4 * columns * depth);
+    const scores = this.#memory.allocate(4 * (Math.min(tokens, ATTENTION_ROWS) + TILE_ROWS) * columns);
+    const tail = this.#memory.allocate(64);
+    const scale = 1 / Math.sqrt(depth);
+    const stride = 4 * width;
+    const { transpose_panels, gemm_f32, softmax } = this.#kernels;
+    for (let b = 0; b < batch; b++) {
+      const biases = this.#memory.f32(bias, columns).fill(0);
+      if (keyBias) biases.set(keyBias.subarray(b * keys, (b + 1) * keys));
+      biases.fill(Number.NEGATIVE_INFINITY, keys);
+      for (let h = 0; h < heads; h++) {
+        const head = (tensor: Tensor, row: number) => asWasm(tensor).at + row * stride + 4 * h * depth;
+        transpose_panels(keys, depth, head(k, b * keys), stride, panels);
+        for (let i = 0; i < tokens; i += ATTENTION_ROWS) {
+          const m = Math.min(ATTENTION_ROWS, tokens - i);
+          const row = b * tokens + i;
+          gemm_f32(m, columns, depth, head(q, row), stride, panels, 32 * depth, 32, 0, scores, 4 * columns, tail);
+          softmax(m, columns, scores, bias, scale);
+          gemm_f32(m, depth, keys, scores, 4 * columns, head(v, b * keys), 32, stride, 0, head(out, row), stride, tail);
+        }
+      }
+    }
+    this.release(mark);
+    return out;
+  }
+
+  add(x: Tensor, table: Tensor): Tensor {
+    const { rows, channels } = this.#vectorized(x);
+    const out = this.#tensor(x.shape);
+    this.#kernels.add_rows(rows, channels, asWasm(x).at, asWasm(table).at, matrixOf(table).rows, out.at);
+    return out;
+  }
+
+  accumulate(x: Tensor, y: Tensor, gate?: Tensor): void {
+    const { rows, channels } = this.#vectorized(x);
+    if (!gate) {
+      this.#kernels.add_rows(rows, channels, asWasm(x).at, asWasm(y).at, rows, asWasm(x).at);
+      return;
+    }
+    const { at, stride, shape } = asWasm(gate);
+    this.#kernels.gated_add(rows, channels, asWasm(y).at, at, rows / shape[0], stride, asWasm(x).at);
+  }
+
+  concat(parts: readonly Tensor[]): Tensor {
+    const widths = parts.map((part) => 4 * matrixOf(part).channels);
+    const stride = widths.reduce((a, b) => a + b, 0);
+    const out = this.#tensor([...parts[0].shape.slice(0, -1), stride / 4]);
+    for (let i = 0; i < matrixOf(out).rows; i++) {
+      let at = out.at + i * stride;
+      for (const [p, part] of parts.entries()) {
+        const { at: from, stride: partStride } = asWasm(part);
+        this.#memory.u8(at, widths[p]).set(this.#memory.u8(from + i * partStride, widths[p]));
+        at += widths[p];
+      }
+    }
+    return out;
+  }
+
+  select(t: Tensor, index: number): Tensor {
+    const [batch, count, channels] = t.shape;
+    return {
+      shape: [batch, channels],
+      at: asWasm(t).at + 4 * index * channels,
+      stride: 4 * count * channels,
+    } as WasmTensor;
+  }
+
+  reshape(t: Tensor, shape: readonly number[]): Tensor {
+    return { shape, at: asWasm(t).at, stride: 4 * shape[shape.length - 1] } as WasmTensor;
+  }
+
+  #tensor(shape: readonly number[]): WasmTensor {
+    const length = shape.reduce((a, b) => a * b, 1);
+    return { shape, at: this.#memory.allocate(4 * length), stride: 4 * shape[shape.length - 1] };
+  }
+
+  /** The row passes go four channels at a time. */
+  #vectorized(tensor: Tensor): { rows: number; channels: number } {
+    const size = matrixOf(tensor);
+    if (size.channels % 4 !== 0) {
+      throw new EdgeDitError(
+        'config-unsupported',
+        `row operations need a multiple of 4 channels, got ${size.channels}`,
+      );
+    }
+    return size;
+  }
+}

@@ -1,0 +1,131 @@
+/** A manifest in, its verified shards and files out: a few requests at a time, results in order, bytes paid to a meter. */
+import { EdgeDitError, isEdgeDitError } from './errors.ts';
+import { type Fetched, type FetchOptions, fetchInto, fetchObject } from './fetch.ts';
+import { shardKey } from './format/keys.ts';
+import { PART_BYTES } from './format/limits.ts';
+import type { FileRecord, Manifest } from './format/manifest.ts';
+import type { Store } from './stores/store.ts';
+import { shardOf, type VerifiedShard, verifyObject } from './verify.ts';
+
+/** A Worker has six connections in all; two are left for the other requests of the isolate. */
+const DEFAULT_CONCURRENCY = 4;
+const MAX_CONCURRENCY = 6;
+
+export interface FetchModelOptions extends FetchOptions {
+  /** Requests at once, 1 to 6. Default 4. */
+  readonly concurrency?: number;
+}
+
+export interface FetchedShard {
+  /** Of the shard in the manifest. */
+  readonly index: number;
+  readonly shard: VerifiedShard;
+  /** Gives the bytes back to the meter, when the caller drops them. */
+  readonly release: () => void;
+}
+
+/**
+ * Yields all shards of a model in order. While the caller holds one, at most `concurrency - 1` more are in memory; where
+ * the meter has no room for so many, fewer are fetched ahead, and only a shard that does not fit alone is an error.
+ * Leaving the loop early cancels what is under way.
+ * @throws EdgeDitError as `fetchObject`, and `shard-malformed`
+ */
+export async function* fetchShards(
+  store: Store,
+  manifest: Pick<Manifest, 'shards' | 'tensors'>,
+  options: FetchModelOptions = {},
+): AsyncGenerator<FetchedShard, void, undefined> {
+  const concurrency = checkConcurrency(options.concurrency);
+  const counts = new Array<number>(manifest.shards.length).fill(0);
+  for (const tensor of manifest.tensors) counts[tensor.shard]++;
+  const leave = new AbortController();
+  const signal = options.signal === undefined ? leave.signal : AbortSignal.any([options.signal, leave.signal]);
+  const ahead: Promise<Fetched | { error: unknown }>[] = [];
+  let started = 0;
+  // A rejection is kept as a value until its turn comes: nobody else handles it.
+  const start = () => {
+    const expected = manifest.shards[started++];
+    const fetched = fetchObject(store, shardKey(expected.sha256), expected, { ...options, signal });
+    ahead.push(fetched.catch((error: unknown) => ({ error })));
+  };
+  const fits = (index: number) => {
+    const { meter } = options;
+    return meter === undefined || meter.current + manifest.shards[index].length <= meter.budget;
+  };
+  try {
+    for (let index = 0; index < manifest.shards.length; index++) {
+      while (started < manifest.shards.length && ahead.length < concurrency && (ahead.length === 0 || fits(started))) {
+        start();
+      }
+      const fetched = await ahead.shift()!;
+      if ('error' in fetched) throw fetched.error;
+      const { object, release } = fetched;
+      try {
+        const what = `shard ${index} (${store.name}: ${shardKey(object.sha256)})`;
+        yield { index, shard: shardOf(object, what, counts[index]), release };
+      } catch (error) {
+        release();
+        throw error;
+      }
+    }
+  } finally {
+    leave.abort();
+    for (const fetched of await Promise.all(ahead)) if (!('error' in fetched)) fetched.release();
+  }
+}
+
+export interface FetchedFile {
+  readonly bytes: Uint8Array;
+  /** Gives the bytes back to the meter, when the caller drops them. */
+  readonly release: () => void;
+}
+
+/**
+ * Fetches an auxiliary file: its parts, each verified, straight into one buffer, then the digest of the whole.
+ * @throws EdgeDitError as `fetchObject`
+ */
+export async function fetchFile(store: Store, file: FileRecord, options: FetchModelOptions = {}): Promise<FetchedFile> {
+  const concurrency = checkConcurrency(options.concurrency);
+  const release = options.meter?.take(`file ${file.name}`, file.length) ?? (() => {});
+  const leave = new AbortController();
+  const signal = options.signal === undefined ? leave.signal : AbortSignal.any([options.signal, leave.signal]);
+  try {
+    const bytes = new Uint8Array(file.length);
+    let next = 0;
+    const worker = async () => {
+      while (next < file.parts.length) {
+        const index = next++;
+        const { sha256, length } = file.parts[index];
+        const part = bytes.subarray(index * PART_BYTES, index * PART_BYTES + length);
+        await fetchInto(part, store, shardKey(sha256), sha256, { ...options, signal });
+      }
+    };
+    const workers = Array.from({ length: Math.min(concurrency, file.parts.length) }, () =>
+      worker().catch((error) => {
+        leave.abort();
+        throw error;
+      }),
+    );
+    await settle(workers);
+    await verifyObject(bytes, file.sha256, `file ${file.name} of ${store.name}`);
+    return { bytes, release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Waits for all, then raises the error that made the others stop. */
+async function settle(workers: Promise<void>[]): Promise<void> {
+  const errors = (await Promise.allSettled(workers)).flatMap((result) =>
+    result.status === 'rejected' ? [result.reason as unknown] : [],
+  );
+  if (errors.length > 0) throw errors.find((error) => !isEdgeDitError(error, 'aborted')) ?? errors[0];
+}
+
+function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
+    throw new EdgeDitError('invalid-argument', `concurrency is ${concurrency}; give 1 to ${MAX_CONCURRENCY}.`);
+  }
+  return concurrency;
+}

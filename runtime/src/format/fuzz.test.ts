@@ -1,0 +1,179 @@
+/** Mutations of good manifests and shards, from a fixed seed: each is refused with a typed error or read correctly. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { isEdgeDitError } from '../errors.ts';
+import { sha256Hex, verifyShard } from '../verify.ts';
+import { encodingByName } from './encodings.ts';
+import { type Manifest, parseManifest, serializeManifest } from './manifest.ts';
+
+const ROUNDS = 10_000;
+const SEED = 20_240_607;
+/** Inputs are a few kilobytes; whatever takes more than this for one of them allocates by what the input claims. */
+const MAX_GROWTH_BYTES = 96 * 2 ** 20;
+
+const fixtures = fileURLToPath(new URL('../../fixtures/format-v1', import.meta.url));
+const manifestBytes = new Uint8Array(readFileSync(`${fixtures}/manifests/${readdirSync(`${fixtures}/manifests`)[0]}`));
+const golden = parseManifest(manifestBytes);
+
+/** mulberry32 */
+function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
+  };
+}
+
+type Below = (below: number) => number;
+
+function mutateBytes(bytes: Uint8Array, below: Below): Uint8Array {
+  let out = [...bytes];
+  for (let edits = 1 + below(4); edits > 0; edits--) {
+    const at = below(out.length + 1);
+    const kind = below(6);
+    if (kind === 0) out[at] = below(256);
+    else if (kind === 1) out[at] = (out[at] ?? 0) ^ (1 << below(8));
+    else if (kind === 2) out.splice(at, 1 + below(40));
+    else if (kind === 3) out.splice(at, 0, ...out.slice(at, at + 1 + below(200)));
+    else if (kind === 4) out = out.slice(0, at);
+    else out.splice(at, 0, ...Array.from({ length: 1 + below(8) }, () => '[]{}",:0123456789-e'.charCodeAt(below(19))));
+  }
+  return Uint8Array.from(out);
+}
+
+const HOSTILE: readonly unknown[] = [
+  0,
+  -1,
+  1,
+  63,
+  64,
+  65,
+  2 ** 31,
+  2 ** 32,
+  2 ** 53,
+  2 ** 53 + 2,
+  1e308,
+  -1e308,
+  0.5,
+  null,
+  true,
+  '',
+  'a',
+  '__proto__',
+  'constructor',
+  'f32',
+  'u4-8x4',
+  'a'.repeat(1000),
+  [],
+  [[]],
+  {},
+  [0],
+  [2 ** 25, 2 ** 25, 2 ** 25],
+  [1e300, 1e300],
+  [-1, -1],
+  { length: 2 ** 31 },
+];
+
+/** Replaces, deletes, moves or repeats one value anywhere in the tree. */
+function mutateTree(text: string, below: Below): Uint8Array {
+  const tree = JSON.parse(text);
+  for (let edits = 1 + below(3); edits > 0; edits--) {
+    let parent = tree;
+    for (let depth = 0; depth < 6; depth++) {
+      const keys = Object.keys(parent);
+      if (keys.length === 0) break;
+      const key = keys[below(keys.length)];
+      const child = parent[key];
+      if (child !== null && typeof child === 'object' && below(8) !== 0) {
+        parent = child;
+        continue;
+      }
+      const kind = below(5);
+      if (kind === 0 && !Array.isArray(parent)) delete parent[key];
+      else if (kind === 1 && typeof child === 'number') parent[key] = child + [1, -1, 64, -64][below(4)];
+      else if (kind === 2) parent[key] = structuredClone(parent[keys[below(keys.length)]]);
+      else if (kind === 3 && Array.isArray(parent)) parent.push(structuredClone(child));
+      else parent[key] = structuredClone(HOSTILE[below(HOSTILE.length)]);
+      break;
+    }
+  }
+  return new TextEncoder().encode(JSON.stringify(tree));
+}
+
+/** What `parseManifest` promises of whatever it lets through. */
+function checkPromises(manifest: Manifest): void {
+  const ends = new Map<number, number>();
+  for (const { shape, encoding, shard, offset, length } of manifest.tensors) {
+    assert.equal(encodingByName(encoding).byteLength(shape), length);
+    assert.ok(offset >= (ends.get(shard) ?? 64) && offset % 64 === 0);
+    ends.set(shard, offset + length);
+    assert.ok(offset + length <= manifest.shards[shard].length && manifest.shards[shard].length <= 2 ** 24);
+  }
+  assert.equal(new Set(manifest.tensors.map(({ name }) => name)).size, manifest.tensors.length);
+  assert.deepEqual(parseManifest(serializeManifest(manifest)), manifest);
+}
+
+function peakGrowth(): () => number {
+  const before = process.resourceUsage().maxRSS;
+  return () => (process.resourceUsage().maxRSS - before) * 1024;
+}
+
+test(`${ROUNDS} mutated manifests (seed ${SEED})`, { timeout: 60_000 }, () => {
+  const below = random(SEED);
+  const text = new TextDecoder().decode(manifestBytes);
+  const growth = peakGrowth();
+  let accepted = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const bytes = round % 2 === 0 ? mutateBytes(manifestBytes, below) : mutateTree(text, below);
+    let manifest: Manifest;
+    try {
+      manifest = parseManifest(bytes);
+    } catch (error) {
+      assert.ok(isEdgeDitError(error, 'manifest-invalid'), `round ${round}: ${error}`);
+      continue;
+    }
+    checkPromises(manifest);
+    accepted++;
+  }
+  // Both outcomes must be common, or the mutations test nothing.
+  assert.ok(accepted > ROUNDS / 100 && accepted < ROUNDS / 2, `${accepted} were accepted`);
+  assert.ok(growth() < MAX_GROWTH_BYTES, `memory grew by ${growth()} bytes`);
+});
+
+test(`${ROUNDS} mutated shards (seed ${SEED})`, { timeout: 60_000 }, async () => {
+  const below = random(SEED + 1);
+  const growth = peakGrowth();
+  let accepted = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const index = below(golden.shards.length);
+    const { sha256 } = golden.shards[index];
+    const original = new Uint8Array(readFileSync(`${fixtures}/shards/${sha256}`));
+    // Half of them keep their length and header: what matters then is the payload.
+    const bytes = round % 2 === 0 ? mutateBytes(original, below) : original.slice();
+    if (round % 2 === 1) bytes[64 + below(bytes.length - 64)] ^= 1 + below(255);
+    const tensors = golden.tensors.filter(({ shard }) => shard === index);
+    if (Buffer.compare(bytes, original) !== 0) {
+      await assert.rejects(verifyShard(bytes, sha256, 'shard'), (error) => isEdgeDitError(error, 'digest-mismatch'));
+    }
+    try {
+      const shard = await verifyShard(bytes, await sha256Hex(bytes), 'shard');
+      assert.equal(shard.tensorCount, shard.bytes[24] + 256 * shard.bytes[25]);
+      for (const tensor of tensors) {
+        const decoded = encodingByName(tensor.encoding).decode(shard.tensorBytes(tensor), tensor.shape);
+        assert.equal(
+          decoded.length,
+          tensor.shape.reduce((product, size) => product * size, 1),
+        );
+      }
+      accepted++;
+    } catch (error) {
+      assert.ok(isEdgeDitError(error, 'shard-malformed'), `round ${round}: ${error}`);
+    }
+  }
+  assert.ok(accepted > ROUNDS / 3 && accepted < (ROUNDS * 3) / 4, `${accepted} were accepted`);
+  assert.ok(growth() < MAX_GROWTH_BYTES, `memory grew by ${growth()} bytes`);
+});

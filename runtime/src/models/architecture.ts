@@ -1,0 +1,107 @@
+/**
+ * An architecture says what a checkpoint must hold, which of it is a linear layer that may be quantized, and how the
+ * network runs over an engine. Shapes have room for frames; image models have one.
+ */
+import type { Engine, Linear, Tensor } from '../engines/engine.ts';
+import type { TextEmbedding } from '../text/conditioning.ts';
+
+/** A linear layer by its canonical name; its tensors are `<name>.weight` [out, in] and `<name>.bias` [out]. */
+export interface LinearSpec {
+  readonly name: string;
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  readonly bias: boolean;
+  /** What lies together in a shard: a block's number, or a part outside the blocks. */
+  readonly group: string;
+  /** `island` layers stay float unless a recipe names them: embedders, projections of conditions, the last layer. */
+  readonly role: 'body' | 'island';
+}
+
+/** Any other tensor: stored in float, given to the model as numbers. */
+export interface TableSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly group: string;
+}
+
+/** A tensor that a checkpoint must hold, and which canonical tensors its rows are, from the first row on. */
+export interface CheckpointTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly gives: readonly { readonly name: string; readonly shape: readonly number[] }[];
+}
+
+export interface CheckpointLayout {
+  readonly naming: string;
+  readonly tensors: readonly CheckpointTensor[];
+  /** Tensors that may be there and say nothing that the config does not. */
+  readonly ignored: readonly string[];
+}
+
+export interface ModelWeights {
+  linear(name: string): Linear;
+  table(name: string): Tensor;
+  /** A table's numbers on the host. */
+  values(name: string): Float32Array;
+}
+
+/** What the network is told about every picture of a batch, the same in all steps. */
+export interface Conditions {
+  readonly batch: number;
+  readonly frames: number;
+  readonly height: number;
+  readonly width: number;
+  readonly text?: TextEmbedding;
+  readonly labels?: readonly number[];
+  /** PixArt's micro-conditions: resolution [batch, 2] and aspect ratio [batch]. */
+  readonly resolution?: Float32Array;
+  readonly aspectRatio?: Float32Array;
+}
+
+export interface ForwardHooks {
+  /** Called between blocks: yields to the host and throws to stop. */
+  tick?(): Promise<void>;
+  /** Sees the output of each block. */
+  observe?(block: string, output: Tensor): Promise<void>;
+}
+
+export interface Session {
+  /** sample [batch, inChannels, frames, height, width], timesteps [batch] -> [batch, outChannels, frames, height, width]. */
+  forward(sample: Float32Array, timesteps: ArrayLike<number>, hooks?: ForwardHooks): Promise<Float32Array>;
+}
+
+export interface Transformer {
+  /** Computes what all steps share. Everything it holds lies above the engine's mark at the time of the call. */
+  begin(conditions: Conditions): Session;
+}
+
+/** What a pipeline must know of a configured network. */
+export interface Geometry {
+  readonly inChannels: number;
+  /** Channels of the output; twice `inChannels` where a variance is learned, which samplers ignore. */
+  readonly outChannels: number;
+  /** Height and width of a sample are multiples of it. */
+  readonly patchSize: number;
+  readonly sampleSize: number;
+  /** Only `sampleSize` can be run: the positions were learned or stored. */
+  readonly fixedSize: boolean;
+  readonly conditioning:
+    | { readonly kind: 'text'; readonly channels: number; readonly microConditions: boolean }
+    | { readonly kind: 'class'; readonly classes: number };
+}
+
+export interface ConfiguredArchitecture {
+  readonly geometry: Geometry;
+  readonly linears: readonly LinearSpec[];
+  readonly tables: readonly TableSpec[];
+  /** One for each naming in use; the one whose tensors a checkpoint has is taken. */
+  readonly layouts: readonly CheckpointLayout[];
+  build(weights: ModelWeights, engine: Engine): Transformer;
+}
+
+export interface Architecture {
+  /** Class names by which configs call it. */
+  readonly names: readonly string[];
+  /** Raises `config-unsupported` naming every option that is not implemented. */
+  configure(config: Readonly<Record<string, unknown>>): ConfiguredArchitecture;
+}

@@ -1,0 +1,16 @@
+/** Reading a model's config: a zod schema, and one typed error that names every field that does not fit. */
+import type { z } from 'zod';
+import { EdgeDitError } from '../errors.ts';
+
+/** Bounds of a transformer's sizes: beyond any published model, and small enough that their products are safe integers. */
+export const MAX_WIDTH = 16384;
+export const MAX_LAYERS = 512;
+export const MAX_CHANNELS = 256;
+export const MAX_SAMPLE_SIZE = 4096;
+
+export function readConfig<T extends z.ZodType>(schema: T, config: unknown, architecture: string): z.infer<T> {
+  const result = schema.safeParse(config);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'config'}: ${issue.message}`);
+  throw new EdgeDitError('config-unsupported', `${architecture} config: ${problems.join('; ')}`);
+}

@@ -1,0 +1,352 @@
+/**
+ * DiT (arXiv 2212.09748): class-conditional, adaLN-zero in every block. Two namings are in use. diffusers'
+ * `DiTTransformer2DModel` embeds timestep and class in every block anew; facebookresearch/DiT does it once, stores
+ * its positions, and has queries, keys and values in one matrix.
+ */
+import { z } from 'zod';
+import type { Engine, Linear, Tensor } from '../engines/engine.ts';
+import { EdgeDitError } from '../errors.ts';
+import type {
+  Architecture,
+  CheckpointTensor,
+  Conditions,
+  ConfiguredArchitecture,
+  ForwardHooks,
+  LinearSpec,
+  ModelWeights,
+  Session,
+  TableSpec,
+  Transformer,
+} from './architecture.ts';
+import {
+  type AttentionLayers,
+  attentionLayers,
+  attentionLinears,
+  checkSize,
+  feedForward,
+  feedForwardLinears,
+  island,
+  modulationOf,
+  sameNames,
+  selfAttention,
+  timeMlp,
+} from './blocks.ts';
+import { MAX_CHANNELS, MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig } from './config.ts';
+import { positionEmbedding, TIMESTEP_CHANNELS, timestepEmbedding } from './embeddings.ts';
+import { patchify, unpatchify } from './patches.ts';
+
+const size = (max: number) => z.number().int().min(1).max(max);
+const MAX_CLASSES = 1_000_000;
+
+const diffusersSchema = z.looseObject({
+  num_attention_heads: size(256).default(16),
+  attention_head_dim: size(512).default(72),
+  in_channels: size(MAX_CHANNELS).default(4),
+  out_channels: size(2 * MAX_CHANNELS).nullish(),
+  num_layers: size(MAX_LAYERS).default(28),
+  attention_bias: z.boolean().default(true),
+  sample_size: size(MAX_SAMPLE_SIZE).default(32),
+  patch_size: size(64).default(2),
+  activation_fn: z.literal('gelu-approximate').default('gelu-approximate'),
+  num_embeds_ada_norm: size(MAX_CLASSES).default(1000),
+  norm_type: z.literal('ada_norm_zero').default('ada_norm_zero'),
+  norm_elementwise_affine: z.literal(false).default(false),
+  norm_eps: z.number().min(0).max(1).default(1e-5),
+});
+
+const facebookSchema = z.looseObject({
+  input_size: size(MAX_SAMPLE_SIZE).default(32),
+  patch_size: size(64).default(2),
+  in_channels: size(MAX_CHANNELS).default(4),
+  hidden_size: size(MAX_WIDTH).default(1152),
+  depth: size(MAX_LAYERS).default(28),
+  num_heads: size(256).default(16),
+  mlp_ratio: z.number().positive().max(64).default(4),
+  class_dropout_prob: z.number().min(0).max(1).default(0.1),
+  num_classes: size(MAX_CLASSES).default(1000),
+  learn_sigma: z.boolean().default(true),
+});
+
+/** Of norms whose eps the config does not set: all of facebookresearch/DiT's, diffusers' norm1 and the last. */
+const EPS = 1e-6;
+
+interface Dimensions {
+  readonly width: number;
+  readonly hidden: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly bias: boolean;
+  readonly patch: number;
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly sampleSize: number;
+  /** Of the norm before the feed forward. */
+  readonly eps: number;
+  /** Without the one that stands for "none". */
+  readonly classes: number;
+  /** Rows of the table of classes. */
+  readonly labels: number;
+  /** One embedder for all blocks, and positions from the checkpoint: facebookresearch/DiT. */
+  readonly shared: boolean;
+}
+
+function dimensions(raw: Readonly<Record<string, unknown>>): Dimensions {
+  const d = '_class_name' in raw || 'num_attention_heads' in raw ? diffusersDimensions(raw) : facebookDimensions(raw);
+  if (d.width > MAX_WIDTH || d.width % 4 !== 0 || d.width % d.heads !== 0) {
+    throw new EdgeDitError(
+      'config-unsupported',
+      `DiT width ${d.width} must be a multiple of 4 and of its ${d.heads} heads, at most ${MAX_WIDTH}.`,
+    );
+  }
+  return d;
+}
+
+function diffusersDimensions(raw: Readonly<Record<string, unknown>>): Dimensions {
+  const config = readConfig(diffusersSchema, raw, 'DiTTransformer2DModel');
+  const width = config.num_attention_heads * config.attention_head_dim;
+  return {
+    width,
+    hidden: 4 * width,
+    depth: config.num_layers,
+    heads: config.num_attention_heads,
+    bias: config.attention_bias,
+    patch: config.patch_size,
+    inChannels: config.in_channels,
+    outChannels: config.out_channels ?? config.in_channels,
+    sampleSize: config.sample_size,
+    eps: config.norm_eps,
+    classes: config.num_embeds_ada_norm,
+    labels: config.num_embeds_ada_norm + 1,
+    shared: false,
+  };
+}
+
+function facebookDimensions(raw: Readonly<Record<string, unknown>>): Dimensions {
+  const config = readConfig(facebookSchema, raw, 'DiT');
+  return {
+    width: config.hidden_size,
+    hidden: Math.trunc(config.hidden_size * config.mlp_ratio),
+    depth: config.depth,
+    heads: config.num_heads,
+    bias: true,
+    patch: config.patch_size,
+    inChannels: config.in_channels,
+    outChannels: config.learn_sigma ? 2 * config.in_channels : config.in_channels,
+    sampleSize: config.input_size,
+    eps: EPS,
+    classes: config.num_classes,
+    labels: config.num_classes + (config.class_dropout_prob > 0 ? 1 : 0),
+    shared: true,
+  };
+}
+
+/** Canonical name of the embedder that block `i` uses; diffusers' last layer uses block 0's. */
+const embedderOf = (d: Dimensions, i: number) => (d.shared ? 'emb' : `transformer_blocks.${i}.norm1.emb`);
+
+function linearsOf(d: Dimensions): LinearSpec[] {
+  const embedder = (name: string, group: string) => [
+    island(`${name}.timestep_embedder.linear_1`, d.width, TIMESTEP_CHANNELS, group),
+    island(`${name}.timestep_embedder.linear_2`, d.width, d.width, group),
+  ];
+  const blocks = Array.from({ length: d.depth }, (_, i) => {
+    const name = `transformer_blocks.${i}`;
+    const group = `block.${i}`;
+    return [
+      ...(d.shared ? [] : embedder(embedderOf(d, i), group)),
+      island(`${name}.norm1.linear`, 6 * d.width, d.width, group),
+      ...attentionLinears(`${name}.attn1`, d.width, d.width, d.bias, group),
+      ...feedForwardLinears(`${name}.ff`, d.width, d.hidden, group),
+    ];
+  });
+  return [
+    island('pos_embed.proj', d.width, d.inChannels * d.patch * d.patch, 'start'),
+    ...(d.shared ? embedder('emb', 'start') : []),
+    ...blocks.flat(),
+    island('proj_out_1', 2 * d.width, d.width, 'end'),
+    island('proj_out_2', d.patch * d.patch * d.outChannels, d.width, 'end'),
+  ];
+}
+
+function tablesOf(d: Dimensions): TableSpec[] {
+  const classes = (name: string, group: string): TableSpec => {
+    return { name: `${name}.class_embedder.embedding_table.weight`, shape: [d.labels, d.width], group };
+  };
+  if (!d.shared) return Array.from({ length: d.depth }, (_, i) => classes(embedderOf(d, i), `block.${i}`));
+  const tokens = (d.sampleSize / d.patch) ** 2;
+  return [{ name: 'pos_embed.pos_embed', shape: [tokens, d.width], group: 'start' }, classes('emb', 'start')];
+}
+
+function facebookTensors(d: Dimensions): CheckpointTensor[] {
+  const square = [d.width, d.width];
+  const renamed = (name: string, canonical: string, shape: readonly number[], stored = shape): CheckpointTensor => {
+    return { name, shape: stored, gives: [{ name: canonical, shape }] };
+  };
+  const layer = (name: string, canonical: string, shape: readonly number[], stored = shape) => [
+    renamed(`${name}.weight`, `${canonical}.weight`, shape, stored),
+    renamed(`${name}.bias`, `${canonical}.bias`, [shape[0]]),
+  ];
+  const blocks = Array.from({ length: d.depth }, (_, i) => {
+    const [name, canonical] = [`blocks.${i}`, `transformer_blocks.${i}`];
+    const qkv = (suffix: string, shape: readonly number[]) =>
+      ['to_q', 'to_k', 'to_v'].map((part) => ({ name: `${canonical}.attn1.${part}.${suffix}`, shape }));
+    return [
+      { name: `${name}.attn.qkv.weight`, shape: [3 * d.width, d.width], gives: qkv('weight', square) },
+      { name: `${name}.attn.qkv.bias`, shape: [3 * d.width], gives: qkv('bias', [d.width]) },
+      ...layer(`${name}.attn.proj`, `${canonical}.attn1.to_out.0`, square),
+      ...layer(`${name}.mlp.fc1`, `${canonical}.ff.net.0.proj`, [d.hidden, d.width]),
+      ...layer(`${name}.mlp.fc2`, `${canonical}.ff.net.2`, [d.width, d.hidden]),
+      ...layer(`${name}.adaLN_modulation.1`, `${canonical}.norm1.linear`, [6 * d.width, d.width]),
+    ];
+  });
+  const tokens = (d.sampleSize / d.patch) ** 2;
+  const values = d.inChannels * d.patch * d.patch;
+  const convolution = [d.width, d.inChannels, d.patch, d.patch];
+  return [
+    renamed('pos_embed', 'pos_embed.pos_embed', [tokens, d.width], [1, tokens, d.width]),
+    ...layer('x_embedder.proj', 'pos_embed.proj', [d.width, values], convolution),
+    ...layer('t_embedder.mlp.0', 'emb.timestep_embedder.linear_1', [d.width, TIMESTEP_CHANNELS]),
+    ...layer('t_embedder.mlp.2', 'emb.timestep_embedder.linear_2', square),
+    renamed('y_embedder.embedding_table.weight', 'emb.class_embedder.embedding_table.weight', [d.labels, d.width]),
+    ...blocks.flat(),
+    ...layer('final_layer.adaLN_modulation.1', 'proj_out_1', [2 * d.width, d.width]),
+    ...layer('final_layer.linear', 'proj_out_2', [d.patch * d.patch * d.outChannels, d.width]),
+  ];
+}
+
+interface Block {
+  readonly modulation: Linear;
+  readonly attention: AttentionLayers;
+  readonly ff: readonly [Linear, Linear];
+}
+
+class DiT implements Transformer {
+  readonly #d: Dimensions;
+  readonly #weights: ModelWeights;
+  readonly #engine: Engine;
+  readonly #blocks: readonly Block[];
+
+  constructor(d: Dimensions, weights: ModelWeights, engine: Engine) {
+    this.#d = d;
+    this.#weights = weights;
+    this.#engine = engine;
+    this.#blocks = Array.from({ length: d.depth }, (_, i) => {
+      const name = `transformer_blocks.${i}`;
+      return {
+        modulation: weights.linear(`${name}.norm1.linear`),
+        attention: attentionLayers(weights, `${name}.attn1`),
+        ff: [weights.linear(`${name}.ff.net.0.proj`), weights.linear(`${name}.ff.net.2`)],
+      };
+    });
+  }
+
+  begin({ batch, frames, height, width, labels }: Conditions): Session {
+    const d = this.#d;
+    const engine = this.#engine;
+    checkSize(height, width, d.patch);
+    const wrong = labels?.find((label) => !Number.isInteger(label) || label < 0 || label >= d.labels);
+    if (labels?.length !== batch || wrong !== undefined) {
+      throw new EdgeDitError(
+        'invalid-request',
+        `DiT needs ${batch} class labels in 0..${d.labels - 1}, got ${labels ?? 'none'}.`,
+      );
+    }
+    const tokens = (height / d.patch) * (width / d.patch);
+    const positions = this.#positions(height, width);
+
+    const forward = async (sample: Float32Array, timesteps: ArrayLike<number>, hooks?: ForwardHooks) => {
+      const mark = engine.mark();
+      try {
+        const shape = { batch, frames, height, width, patch: d.patch };
+        const values = patchify(sample, { ...shape, channels: d.inChannels });
+        const patches = engine.input(values, [batch * frames, tokens, d.inChannels * d.patch * d.patch]);
+        const embedded = engine.apply(this.#weights.linear('pos_embed.proj'), engine.operand(patches));
+        const x = engine.add(embedded, positions);
+        const first = this.#condition(0, timesteps, labels);
+        for (const [i, block] of this.#blocks.entries()) {
+          await hooks?.tick?.();
+          const inner = engine.mark();
+          this.#block(block, x, d.shared || i === 0 ? first : this.#condition(i, timesteps, labels));
+          engine.release(inner);
+          await hooks?.observe?.(`block${i}`, x);
+        }
+        const vectors = engine.apply(this.#weights.linear('proj_out_1'), engine.operand(first, { kind: 'silu' }));
+        const pairs = engine.reshape(vectors, [batch, 2, d.width]);
+        const modulation = { shift: engine.select(pairs, 0), scale: engine.select(pairs, 1) };
+        const normed = engine.operand(x, { kind: 'norm', eps: EPS, modulation });
+        const out = await engine.read(engine.apply(this.#weights.linear('proj_out_2'), normed));
+        return unpatchify(out, { ...shape, channels: d.outChannels });
+      } finally {
+        engine.release(mark);
+      }
+    };
+    return { forward };
+  }
+
+  #block(block: Block, x: Tensor, condition: Tensor): void {
+    const engine = this.#engine;
+    const vectors = engine.apply(block.modulation, engine.operand(condition, { kind: 'silu' }));
+    const parts = modulationOf(engine, engine.reshape(vectors, [condition.shape[0], 6, this.#d.width]));
+    selfAttention(engine, x, block.attention, parts.attention, this.#d.heads, EPS);
+    feedForward(engine, x, ...block.ff, parts.feedForward, this.#d.eps);
+  }
+
+  /** The embedded timestep plus the embedded class, [batch, width]. */
+  #condition(i: number, timesteps: ArrayLike<number>, labels: readonly number[]): Tensor {
+    const engine = this.#engine;
+    const { width, shared } = this.#d;
+    const name = embedderOf(this.#d, i);
+    const divisor = TIMESTEP_CHANNELS / 2 - (shared ? 0 : 1);
+    const input = engine.input(timestepEmbedding(timesteps, divisor), [labels.length, TIMESTEP_CHANNELS]);
+    const layer = (part: string) => this.#weights.linear(`${name}.timestep_embedder.${part}`);
+    const time = timeMlp(engine, layer('linear_1'), layer('linear_2'), input);
+    const table = this.#weights.values(`${name}.class_embedder.embedding_table.weight`);
+    const classes = new Float32Array(labels.length * width);
+    labels.forEach((label, b) => {
+      classes.set(table.subarray(label * width, (label + 1) * width), b * width);
+    });
+    return engine.add(time, engine.input(classes, [labels.length, width]));
+  }
+
+  #positions(height: number, width: number): Tensor {
+    const d = this.#d;
+    const [rows, columns] = [height / d.patch, width / d.patch];
+    if (!d.shared) {
+      const grid = { rows, columns, baseSize: d.sampleSize / d.patch, interpolationScale: 1 };
+      return this.#engine.input(positionEmbedding(d.width, grid), [rows * columns, d.width]);
+    }
+    if (height !== d.sampleSize || width !== d.sampleSize) {
+      throw new EdgeDitError(
+        'invalid-request',
+        `this DiT stores its positions: only ${d.sampleSize} x ${d.sampleSize} can be made, got ${height} x ${width}.`,
+      );
+    }
+    return this.#weights.table('pos_embed.pos_embed');
+  }
+}
+
+export const dit: Architecture = {
+  names: ['DiTTransformer2DModel', 'DiT'],
+  configure(raw): ConfiguredArchitecture {
+    const d = dimensions(raw);
+    const linears = linearsOf(d);
+    const tables = tablesOf(d);
+    const convolution = { 'pos_embed.proj.weight': [d.width, d.inChannels, d.patch, d.patch] };
+    const layout = d.shared
+      ? { naming: 'facebookresearch/DiT', tensors: facebookTensors(d), ignored: [] }
+      : { naming: 'diffusers', tensors: sameNames(linears, tables, convolution), ignored: ['pos_embed.pos_embed'] };
+    return {
+      geometry: {
+        inChannels: d.inChannels,
+        outChannels: d.outChannels,
+        patchSize: d.patch,
+        sampleSize: d.sampleSize,
+        fixedSize: d.shared,
+        conditioning: { kind: 'class', classes: d.classes },
+      },
+      linears,
+      tables,
+      layouts: [layout],
+      build: (weights, engine) => new DiT(d, weights, engine),
+    };
+  },
+};

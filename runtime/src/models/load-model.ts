@@ -1,0 +1,44 @@
+/** An artifact in a store to a network in an engine: shards in order, each verified before a byte of it is used. */
+import type { Engine } from '../engines/engine.ts';
+import { type FetchModelOptions, fetchShards } from '../fetch-model.ts';
+import { encodingByName } from '../format/encodings.ts';
+import type { Manifest, TensorRecord } from '../format/manifest.ts';
+import type { Store } from '../stores/store.ts';
+import type { VerifiedShard } from '../verify.ts';
+import type { ConfiguredArchitecture, Transformer } from './architecture.ts';
+import { architectureByName } from './index.ts';
+import { type TensorValue, WeightLoader } from './weights.ts';
+
+export interface LoadedModel {
+  readonly architecture: ConfiguredArchitecture;
+  readonly transformer: Transformer;
+}
+
+export async function loadModel(
+  store: Store,
+  manifest: Manifest,
+  engine: Engine,
+  options: FetchModelOptions = {},
+): Promise<LoadedModel> {
+  const architecture = architectureByName(manifest.architecture).configure(manifest.config);
+  const loader = new WeightLoader(architecture, engine);
+  const byShard = manifest.shards.map((): TensorRecord[] => []);
+  for (const record of manifest.tensors) byShard[record.shard].push(record);
+  for await (const { index, shard, release } of fetchShards(store, manifest, options)) {
+    try {
+      for (const record of byShard[index]) loader.add(record.name, record.shape, valueOf(shard, record));
+    } finally {
+      release();
+    }
+  }
+  return { architecture, transformer: architecture.build(loader.finish(), engine) };
+}
+
+/** Engines copy what they are given, so panels need not be copied out of the shard. */
+function valueOf(shard: VerifiedShard, record: TensorRecord): TensorValue {
+  const bytes = shard.tensorBytes(record);
+  if (record.encoding === 'u4-8x4') return { kind: 'codes', bits: 4, panels: bytes };
+  if (record.encoding === 'u8-8x4') return { kind: 'codes', bits: 8, panels: bytes };
+  const data = encodingByName(record.encoding).decode(bytes, record.shape);
+  return data instanceof Float32Array ? { kind: 'float', data } : { kind: 'bytes', data };
+}

@@ -1,0 +1,78 @@
+/** Noise to a sample: the loop over the steps. Can be stopped between any two blocks, and says how far it is. */
+import type { Engine } from './engines/engine.ts';
+import { EdgeDitError } from './errors.ts';
+import { guidedOutput } from './guidance.ts';
+import type { Conditions, Geometry, Transformer } from './models/architecture.ts';
+import { gaussianNoise, noiseStream } from './noise.ts';
+import type { Sampler, SamplerState } from './samplers/sampler.ts';
+
+export interface SampleOptions {
+  readonly engine: Engine;
+  readonly transformer: Transformer;
+  readonly geometry: Geometry;
+  readonly sampler: Sampler;
+  /** With guidance the unconditional rows, then the conditional ones; one row a sample without. */
+  readonly conditions: Conditions;
+  readonly guidance: number;
+  /** Unit noise to start from, one sample after another; drawn from the seed without it. */
+  readonly noise?: Float32Array;
+  readonly seed: number | bigint;
+  readonly signal?: AbortSignal;
+  /** After each step; step counts from 1. */
+  readonly onStep?: (step: number, steps: number) => void;
+}
+
+/** Whether a guidance scale changes anything: at 1 the unconditional half cancels out. */
+export const isGuided = (guidance: number) => guidance !== 1;
+
+/** [count, channels, frames, height, width] of float32. Raises `aborted`, and `non-finite` when the network broke down. */
+export async function sample(options: SampleOptions): Promise<Float32Array> {
+  const { engine, transformer, geometry, sampler, conditions, guidance, seed, signal, onStep } = options;
+  const guided = isGuided(guidance);
+  const count = guided ? conditions.batch / 2 : conditions.batch;
+  const pixels = conditions.frames * conditions.height * conditions.width;
+  const size = geometry.inChannels * pixels;
+  const outputSize = geometry.outChannels * pixels;
+  const draw = (index: number) => noiseOf(seed, index, count, size);
+  const tick = async () => {
+    await yieldToHost();
+    if (signal?.aborted) throw new EdgeDitError('aborted', 'the generation was cancelled.', { cause: signal.reason });
+  };
+  const mark = engine.mark();
+  try {
+    const call = { session: transformer.begin(conditions), count, guided, guidance, size, outputSize };
+    const start = (options.noise ?? draw(0)).map((value) => value * sampler.initNoiseSigma);
+    let state: SamplerState = { x: start, history: [] };
+    for (const [i, timestep] of sampler.timesteps.entries()) {
+      const output = await guidedOutput(call, sampler.scaleInput(state.x, i), timestep, tick);
+      state = sampler.step(i, output, state, () => draw(i + 1));
+      checkFinite(state.x, i);
+      onStep?.(i + 1, sampler.timesteps.length);
+    }
+    return state.x;
+  } finally {
+    engine.release(mark);
+  }
+}
+
+function noiseOf(seed: number | bigint, index: number, count: number, size: number): Float32Array {
+  const out = new Float32Array(count * size);
+  for (let item = 0; item < count; item++) out.set(gaussianNoise(seed, noiseStream(item, index), size), item * size);
+  return out;
+}
+
+function checkFinite(x: Float32Array, step: number): void {
+  const at = x.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0) {
+    throw new EdgeDitError(
+      'non-finite',
+      `the sample has ${x[at]} at value ${at} after step ${step + 1}; the model or its quantization is broken.`,
+    );
+  }
+}
+
+/** Lets the host do something else. A long run of wasm blocks its event loop otherwise. */
+function yieldToHost(): Promise<void> {
+  const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => void };
+  return new Promise((resolve) => (setImmediate ? setImmediate(resolve) : setTimeout(resolve, 0)));
+}

@@ -1,0 +1,16 @@
+/** A recipe is data: which bits each linear layer gets. Activations are int8, per token, dynamic, in all of them. */
+import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
+
+/** 16 keeps a layer in float. */
+export type WeightBits = 4 | 8 | 16;
+
+export interface Recipe {
+  readonly name: string;
+  readonly summary: string;
+  weightBits(layer: LinearSpec): WeightBits;
+}
+
+/** Kernels take four inputs at a time; layers that do not come so stay float, as the islands do. */
+export function bodyBits(bits: 4 | 8): Recipe['weightBits'] {
+  return ({ role, inFeatures }) => (role === 'body' && inFeatures % 4 === 0 ? bits : 16);
+}

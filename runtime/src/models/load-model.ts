@@ -26,7 +26,7 @@ export async function loadModel(
   for (const record of manifest.tensors) byShard[record.shard].push(record);
   for await (const { index, shard, release } of fetchShards(store, manifest, options)) {
     try {
-      for (const record of byShard[index]) loader.add(record.name, record.shape, valueOf(shard, record));
+      for (const record of byShard[index]) loader.add(record.name, record.shape, tensorValue(shard, record));
     } finally {
       release();
     }
@@ -35,7 +35,7 @@ export async function loadModel(
 }
 
 /** Engines copy what they are given, so panels need not be copied out of the shard. */
-function valueOf(shard: VerifiedShard, record: TensorRecord): TensorValue {
+function tensorValue(shard: VerifiedShard, record: TensorRecord): TensorValue {
   const bytes = shard.tensorBytes(record);
   if (record.encoding === 'u4-8x4') return { kind: 'codes', bits: 4, panels: bytes };
   if (record.encoding === 'u8-8x4') return { kind: 'codes', bits: 8, panels: bytes };

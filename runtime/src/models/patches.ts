@@ -12,7 +12,7 @@ export interface PatchGrid {
 /** Calls `visit` with the index of a value in [B, C, F, H, W] and in [B F rows columns, values of a patch]. */
 function forEachValue(
   grid: PatchGrid,
-  valueOf: (c: number, py: number, px: number) => number,
+  patchIndex: (c: number, py: number, px: number) => number,
   visit: (pixel: number, value: number) => void,
 ): void {
   const { batch, frames, channels, height, width, patch } = grid;
@@ -25,7 +25,7 @@ function forEachValue(
           for (let x = 0; x < width; x++) {
             const token = ((b * frames + f) * rows + Math.floor(y / patch)) * columns + Math.floor(x / patch);
             const pixel = (((b * channels + c) * frames + f) * height + y) * width + x;
-            visit(pixel, token * size + valueOf(c, y % patch, x % patch));
+            visit(pixel, token * size + patchIndex(c, y % patch, x % patch));
           }
         }
       }

@@ -19,10 +19,10 @@ url=http://127.0.0.1:$port
 
 install_missing() {
   local program
-  for program in ceph ceph-mon ceph-osd radosgw; do
+  for program in ceph ceph-mon ceph-osd radosgw curl; do
     command -v "$program" >/dev/null && continue
     apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends ceph-base ceph-mon ceph-osd radosgw
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends ceph-base ceph-mon ceph-osd radosgw curl
     return
   done
 }

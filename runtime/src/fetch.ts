@@ -136,7 +136,7 @@ async function readWithRetries(reading: Reading): Promise<Progress> {
       if (retry >= RETRIES) throw error;
       // Without a digest, halves of two versions would not be noticed.
       if (!reading.exact) progress.received = 0;
-      await pause(Math.random() * FIRST_BACKOFF_MS * 2 ** retry, reading.options.signal);
+      await pause(Math.random() * FIRST_BACKOFF_MS * (1 << retry), reading.options.signal);
     }
   }
 }
@@ -159,7 +159,12 @@ async function read({ target, exact, store, key, fresh, options }: Reading, prog
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   try {
     const range = progress.received === 0 ? undefined : { offset: progress.received };
-    const stored = await unlessAborted(store.get(key, { signal, fresh, range }), signal);
+    const getting = store.get(key, { signal, fresh, range });
+    const stored = await unlessAborted(getting, signal).catch((cause) => {
+      // Whatever comes too late holds a connection or a file.
+      getting.then((late) => late?.body.cancel()).catch(() => {});
+      throw cause;
+    });
     if (stored === undefined) {
       throw new EdgeDitError('object-missing', `${what}: there is no such object; publish the model again.`);
     }

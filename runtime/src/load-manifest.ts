@@ -1,5 +1,5 @@
 /** A model's name in, its manifest out: the pointer says which manifest is current, its digest says that it is that one. */
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { EdgeDitError } from './errors.ts';
 import { type FetchOptions, fetchObject, readSmall } from './fetch.ts';
 import { parseBoundedJson } from './format/json.ts';
@@ -7,10 +7,11 @@ import { MODEL_NAME, manifestKey, pointerKey, SHA256_HEX } from './format/keys.t
 import { MAX_MANIFEST_BYTES, MAX_POINTER_BYTES } from './format/limits.ts';
 import { type Manifest, parseManifest } from './format/manifest.ts';
 import type { Store, WritableStore } from './stores/store.ts';
+import { zodMessages } from './zod-messages.ts';
 
 const pointerSchema = z.object({
-  manifest: z.string().regex(SHA256_HEX),
-  length: z.int().min(1).max(MAX_MANIFEST_BYTES),
+  manifest: z.string().check(z.regex(SHA256_HEX)),
+  length: z.int().check(z.minimum(1), z.maximum(MAX_MANIFEST_BYTES)),
 });
 
 /** What `models/<name>.json` holds: digest and length of the current manifest. */
@@ -24,7 +25,7 @@ export interface LoadedManifest {
 
 /** Parses a pointer; `what` names it in messages. @throws EdgeDitError `manifest-invalid` */
 export function parsePointer(bytes: Uint8Array, what: string): Pointer {
-  const result = pointerSchema.safeParse(parseBoundedJson(bytes, MAX_POINTER_BYTES, what));
+  const result = pointerSchema.safeParse(parseBoundedJson(bytes, MAX_POINTER_BYTES, what), zodMessages);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   throw new EdgeDitError('manifest-invalid', `${what}: ${issue.path.join('.')}: ${issue.message.slice(0, 200)}`);

@@ -3,6 +3,7 @@
  * loads the transformer: the text encoder's file is gone before the shards come, so the two do not add up in memory.
  */
 
+import type { Variant } from '@edge-dit/wasm-kernels';
 import type { Engine } from './engines/engine.ts';
 import { type KernelModules, openWasmEngine } from './engines/open-wasm.ts';
 import { EdgeDitError } from './errors.ts';
@@ -28,6 +29,8 @@ export interface PipelineOptions {
   /** Name of the model in the store. */
   readonly model: string;
   readonly kernels: KernelModules;
+  /** Only this variant of the kernels; the fastest that runs here without it. */
+  readonly variant?: Variant;
   readonly meter?: Meter;
   /** For models with a text encoder or a VAE; made when the first of them is needed. */
   readonly onnx?: (meter: Meter) => OnnxRuntime;
@@ -163,8 +166,8 @@ export class Pipeline {
   /** Fetches and prepares the transformer, once. */
   async #load({ signal, onBytes }: GenerateHooks): Promise<LoadedModel> {
     if (this.#model) return this.#model;
-    const { store, kernels } = this.#options;
-    this.#engine ??= await openWasmEngine(kernels, this.meter);
+    const { store, kernels, variant } = this.#options;
+    this.#engine ??= await openWasmEngine(kernels, this.meter, variant);
     const { engine } = this.#engine;
     const mark = engine.mark();
     try {

@@ -2,6 +2,7 @@
  * Runs a checkpoint's float network on recorded inputs and compares with recorded outputs. The file's tensors are
  * `in.<argument of the original forward>`, `mid.block<i>` and `out.sample`.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { Engine } from '@edge-dit/runtime/engines/engine';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import type { Conditions } from '@edge-dit/runtime/models/architecture';
@@ -34,7 +35,13 @@ export function relativeError(got: Float32Array, standard: Float32Array): number
   return Math.sqrt(difference / norm);
 }
 
-export async function parity(checkpoint: Checkpoint, io: Uint8Array, engine: Engine): Promise<ParityReport> {
+/** Raises `invalid-argument` for a file without the tensors that it needs, `aborted` between two blocks. */
+export async function parity(
+  checkpoint: Checkpoint,
+  io: Uint8Array,
+  engine: Engine,
+  signal?: AbortSignal,
+): Promise<ParityReport> {
   const { tensors } = parseSafetensors(io);
   const find = (...names: string[]) => names.map((name) => tensors.get(name)).find((tensor) => tensor !== undefined);
   const need = (...names: string[]) => {
@@ -74,6 +81,10 @@ export async function parity(checkpoint: Checkpoint, io: Uint8Array, engine: Eng
   const { transformer } = await loadFloatModel(checkpoint, engine);
   const blocks: { name: string; error: number }[] = [];
   const output = await transformer.begin(conditions).forward(toFloat32(sample), toFloat32(need('in.timestep')), {
+    async tick() {
+      await setImmediate();
+      if (signal?.aborted) throw new EdgeDitError('aborted', 'the comparison was cancelled.', { cause: signal.reason });
+    },
     async observe(name, tensor) {
       const recorded = find(`mid.${name}`);
       if (recorded) blocks.push({ name, error: relativeError(await engine.read(tensor), toFloat32(recorded)) });

@@ -8,15 +8,34 @@ import { S3Store } from '@edge-dit/runtime/stores/s3';
 import type { Store, WritableStore } from '@edge-dit/runtime/stores/store';
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type Opener = (place: string, env: Environment) => Store;
+interface StoreKind {
+  readonly scheme: string;
+  /** How users write it. */
+  readonly form: string;
+  readonly summary: string;
+  open(place: string, env: Environment): Store;
+}
 
-const openers: Readonly<Record<string, Opener>> = {
-  file: (place) => new FsStore(place.startsWith('file://') ? fileURLToPath(place) : place.slice('file:'.length)),
-  s3: openS3,
-  http: (place) => new HttpStore(place),
-  https: (place) => new HttpStore(place),
-  memory: () => new MemoryStore(),
-};
+const kinds: readonly StoreKind[] = [
+  {
+    scheme: 'file',
+    form: 'folder, file:folder',
+    summary: 'a folder of this machine',
+    open: (place) => new FsStore(place.startsWith('file://') ? fileURLToPath(place) : place.slice('file:'.length)),
+  },
+  { scheme: 's3', form: 's3://bucket/prefix', summary: 'S3, or any server that speaks it (S3_ENDPOINT)', open: openS3 },
+  { scheme: 'http', form: 'http://host/path', summary: 'read-only', open: (place) => new HttpStore(place) },
+  { scheme: 'https', form: 'https://host/path', summary: 'read-only', open: (place) => new HttpStore(place) },
+  {
+    scheme: 'memory',
+    form: 'memory:',
+    summary: 'a new, empty store that ends with the process',
+    open: () => new MemoryStore(),
+  },
+];
+
+/** The kinds of stores, as users write them. */
+export const storeKinds = kinds.map(({ scheme, form, summary }) => ({ scheme, form, summary }));
 
 /**
  * Opens a store: a path or `file:` URL, `s3://bucket/prefix`, `http://` or `https://` (read-only), `memory:` (a new, empty one).
@@ -29,8 +48,15 @@ export function openStore(place: string, env: Environment = process.env): Store 
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]+):/.exec(place)?.[1].toLowerCase();
   if (place === '') throw new EdgeDitError('invalid-argument', 'the store is an empty text; give a folder or a URL.');
   if (scheme === undefined) return new FsStore(place);
-  if (!Object.hasOwn(openers, scheme)) throw unknownName('kind of store', scheme, Object.keys(openers));
-  return openers[scheme](place, env);
+  const kind = kinds.find((candidate) => candidate.scheme === scheme);
+  if (kind === undefined) {
+    throw unknownName(
+      'kind of store',
+      scheme,
+      kinds.map((candidate) => candidate.scheme),
+    );
+  }
+  return kind.open(place, env);
 }
 
 /**

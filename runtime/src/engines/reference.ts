@@ -106,11 +106,13 @@ export class ReferenceEngine implements Engine {
       };
       return make(linearReference(quantizeReference(x, rows, inFeatures), weight), shape);
     }
+    const { weight } = source;
     const out = new Float32Array(rows * outFeatures);
     for (let i = 0; i < rows; i++) {
-      for (let n = 0; n < outFeatures; n++) {
+      const row = x.subarray(i * inFeatures, (i + 1) * inFeatures);
+      for (let n = 0, at = 0; n < outFeatures; n++) {
         let sum = 0;
-        for (let k = 0; k < inFeatures; k++) sum += x[i * inFeatures + k] * source.weight[n * inFeatures + k];
+        for (let k = 0; k < inFeatures; k++) sum += row[k] * weight[at++];
         out[i * outFeatures + n] = sum + (bias?.[n] ?? 0);
       }
     }

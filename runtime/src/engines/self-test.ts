@@ -15,7 +15,7 @@ export async function selfTest(engine: Engine): Promise<string | undefined> {
   const x = Float32Array.from({ length: ROWS * IN }, (_, i) => ((i * 37) % 19 === 0 ? 9 : ((i * 7919) % 41) - 20));
   const expectedRows = quantizeReference(x, ROWS, IN);
   for (const bits of [8, 4] as const) {
-    const top = 2 ** bits - 1;
+    const top = (1 << bits) - 1;
     const codes = Uint8Array.from({ length: OUT * IN }, (_, i) =>
       i % 5 === 0 ? top : i % 3 === 0 ? 0 : (i * 131) & top,
     );

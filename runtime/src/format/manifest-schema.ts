@@ -1,5 +1,6 @@
 /** The fields of a manifest, each with its form and limit. What fields say of one another is checked in manifest.ts. */
-import * as z from 'zod';
+import * as z from 'zod/mini';
+import { zodMessages } from '../zod-messages.ts';
 import { MODEL_NAME, SHA256_HEX } from './keys.ts';
 import {
   ALIGNMENT,
@@ -17,123 +18,117 @@ import {
 } from './limits.ts';
 
 /** An array that stops at its first bad item: a hostile array must not become a million issues. */
-function each<T>(item: z.ZodType<T>, max: number) {
-  return z
-    .array(z.unknown())
-    .max(max)
-    .transform((values, context): T[] => {
+function each<T>(item: z.ZodMiniType<T>, max: number) {
+  return z.pipe(
+    z.array(z.unknown()).check(z.maxLength(max)),
+    z.transform((values, context): T[] => {
       const out: T[] = [];
       for (let i = 0; i < values.length; i++) {
-        const result = item.safeParse(values[i]);
+        const result = item.safeParse(values[i], zodMessages);
         if (!result.success) {
           const [issue] = result.error.issues;
-          context.addIssue({ code: 'custom', path: [i, ...issue.path], message: issue.message });
+          context.issues.push({
+            code: 'custom',
+            path: [i, ...issue.path],
+            message: issue.message,
+            input: values[i],
+          });
           return z.NEVER;
         }
         out.push(result.data);
       }
       return out;
-    });
+    }),
+  );
 }
 
-const name = z
-  .string()
-  .max(MAX_NAME_LENGTH)
-  .regex(/^[A-Za-z0-9][A-Za-z0-9_.:/-]*$/);
-const fileName = z
-  .string()
-  .max(MAX_NAME_LENGTH)
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/);
-const sha256 = z.string().regex(SHA256_HEX, 'must be 64 lower-case hex digits');
-const text = z.string().max(MAX_TEXT_LENGTH);
-const label = z.string().min(1).max(MAX_NAME_LENGTH);
-const bits = z.int().min(1).max(32);
+const whole = (least: number, most: number) => z.int().check(z.minimum(least), z.maximum(most));
+const aligned = z.multipleOf(ALIGNMENT, `must be a multiple of ${ALIGNMENT}`);
+const name = z.string().check(z.maxLength(MAX_NAME_LENGTH), z.regex(/^[A-Za-z0-9][A-Za-z0-9_.:/-]*$/));
+const fileName = z.string().check(z.maxLength(MAX_NAME_LENGTH), z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/));
+const sha256 = z.string().check(z.regex(SHA256_HEX, 'must be 64 lower-case hex digits'));
+const text = z.string().check(z.maxLength(MAX_TEXT_LENGTH));
+const label = z.string().check(z.minLength(1), z.maxLength(MAX_NAME_LENGTH));
+const bits = whole(1, 32);
 const record = z.record(z.string(), z.unknown());
 
 export const tensorRecord = z.strictObject({
   name,
-  shape: each(z.int().min(1).max(MAX_ELEMENTS), MAX_RANK),
+  shape: each(whole(1, MAX_ELEMENTS), MAX_RANK),
   encoding: label,
-  shard: z
-    .int()
-    .min(0)
-    .max(MAX_SHARDS - 1),
-  offset: z.int().min(ALIGNMENT).max(MAX_SHARD_BYTES).multipleOf(ALIGNMENT, `must be a multiple of ${ALIGNMENT}`),
-  length: z.int().min(1).max(MAX_SHARD_BYTES),
+  shard: whole(0, MAX_SHARDS - 1),
+  offset: whole(ALIGNMENT, MAX_SHARD_BYTES).check(aligned),
+  length: whole(1, MAX_SHARD_BYTES),
 });
+
+/** What a tensor must be before it has a place in a shard. */
+export const packedRecord = z.pick(tensorRecord, { name: true, shape: true, length: true });
 
 export const shardRecord = z.strictObject({
   sha256,
-  length: z
-    .int()
-    .min(2 * ALIGNMENT)
-    .max(MAX_SHARD_BYTES)
-    .multipleOf(ALIGNMENT, `must be a multiple of ${ALIGNMENT}`),
+  length: whole(2 * ALIGNMENT, MAX_SHARD_BYTES).check(aligned),
 });
 
 export const fileRecord = z.strictObject({
   name: fileName,
-  length: z
-    .int()
-    .min(1)
-    .max(MAX_FILE_PARTS * PART_BYTES),
+  length: whole(1, MAX_FILE_PARTS * PART_BYTES),
   sha256,
-  parts: each(z.strictObject({ sha256, length: z.int().min(1).max(PART_BYTES) }), MAX_FILE_PARTS),
+  parts: each(z.strictObject({ sha256, length: whole(1, PART_BYTES) }), MAX_FILE_PARTS),
 });
 
 const textConditioning = z.strictObject({
   type: z.literal('text'),
-  maxTokens: z.int().min(1).max(4096),
-  channels: z.int().min(1).max(65_536).optional(),
-  tokenizer: fileName.optional(),
-  textEncoder: fileName.optional(),
+  maxTokens: whole(1, 4096),
+  channels: z.optional(whole(1, 65_536)),
+  tokenizer: z.optional(fileName),
+  textEncoder: z.optional(fileName),
 });
 
 const classConditioning = z.strictObject({
   type: z.literal('class'),
-  count: z.int().min(1).max(MAX_CLASSES),
-  names: each(label, MAX_CLASSES).optional(),
+  count: whole(1, MAX_CLASSES),
+  names: z.optional(each(label, MAX_CLASSES)),
 });
 
 const pipeline = z.strictObject({
   space: z.enum(['pixel', 'latent']),
   conditioning: z.discriminatedUnion('type', [textConditioning, classConditioning]),
-  vae: z
-    .strictObject({
+  vae: z.optional(
+    z.strictObject({
       decoder: fileName,
-      scalingFactor: z.number().positive(),
+      scalingFactor: z.number().check(z.positive()),
       shiftFactor: z.number(),
-      latentChannels: z.int().min(1).max(1024),
-      spatialFactor: z.int().min(1).max(64),
-    })
-    .optional(),
+      latentChannels: whole(1, 1024),
+      spatialFactor: whole(1, 64),
+    }),
+  ),
 });
 
 const quantization = z.looseObject({
   recipe: label,
   activations: label,
   layers: each(z.looseObject({ name, weightBits: bits, activationBits: bits }), MAX_TENSORS),
-  floatBytes16: z.int().min(0),
-  calibration: z.looseObject({ sha256: sha256.optional() }).optional(),
+  floatBytes16: z.int().check(z.minimum(0)),
+  calibration: z.optional(z.looseObject({ sha256: z.optional(sha256) })),
 });
 
 export const manifestSchema = z.object({
   format: z.literal('edge-dit'),
   version: z.literal(1),
-  model: z.string().regex(MODEL_NAME, 'must be a model name: a-z, 0-9, ".", "_", "-", 100 characters at most'),
+  model: z.string().check(z.regex(MODEL_NAME, 'must be a model name: a-z, 0-9, ".", "_", "-", 100 characters at most')),
   architecture: label,
   config: record,
   sampler: z.looseObject({ _class_name: label }),
-  defaults: z.strictObject({ steps: z.int().min(1).max(1000), guidance: z.number().min(0).max(100) }),
+  defaults: z.strictObject({ steps: whole(1, 1000), guidance: z.number().check(z.minimum(0), z.maximum(100)) }),
   pipeline,
   tensors: each(tensorRecord, MAX_TENSORS),
   shards: each(shardRecord, MAX_SHARDS),
   files: each(fileRecord, MAX_FILES),
-  quantization: quantization.optional(),
-  license: text.optional(),
-  attribution: text.optional(),
+  quantization: z.optional(quantization),
+  license: z.optional(text),
+  attribution: z.optional(text),
   /** Reserved. */
-  signature: record.optional(),
+  signature: z.optional(record),
 });
 
 /** Keys of the top level that start so are carried along and mean nothing to edge-dit. */

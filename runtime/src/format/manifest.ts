@@ -3,6 +3,7 @@
  * fetched without further checks. Everything else is `manifest-invalid`, naming the field.
  */
 import { EdgeDitError, isEdgeDitError } from '../errors.ts';
+import { zodMessages } from '../zod-messages.ts';
 import { encodingByName } from './encodings.ts';
 import { canonicalJson, formatPath, parseBoundedJson } from './json.ts';
 import { MAX_ELEMENTS, MAX_MANIFEST_BYTES, MAX_TOTAL_BYTES, PART_BYTES } from './limits.ts';
@@ -53,7 +54,7 @@ function checkFields(value: unknown, what: string): Manifest {
       throw fail(key.slice(0, 100), `unknown in version 1; own keys start with "${EXTENSION_PREFIX}"`);
     }
   }
-  const result = manifestSchema.safeParse(value);
+  const result = manifestSchema.safeParse(value, zodMessages);
   if (!result.success) {
     const [issue] = result.error.issues;
     throw fail(formatPath(issue.path), issue.message);

@@ -4,9 +4,10 @@
  */
 import { EdgeDitError } from '../errors.ts';
 import { sha256Hex } from '../verify.ts';
+import { zodMessages } from '../zod-messages.ts';
 import { encodingByName } from './encodings.ts';
 import { MAX_SHARD_BYTES, SHARD_TARGET_BYTES } from './limits.ts';
-import { type TensorRecord, tensorRecord } from './manifest-schema.ts';
+import { packedRecord, type TensorRecord } from './manifest-schema.ts';
 import { alignUp, SHARD_HEADER_BYTES, writeShardHeader } from './shard.ts';
 
 export interface PackTensor {
@@ -117,9 +118,7 @@ function tensorCheck(): (tensor: PackTensor) => void {
     if (alignUp(bytes.length) > PAYLOAD_LIMIT) {
       refuse(`its ${bytes.length} bytes do not fit a shard (${PAYLOAD_LIMIT}); use an encoding with fewer bits.`);
     }
-    const form = tensorRecord
-      .pick({ name: true, shape: true, length: true })
-      .safeParse({ name, shape, length: bytes.length });
+    const form = packedRecord.safeParse({ name, shape, length: bytes.length }, zodMessages);
     if (!form.success) refuse(`${form.error.issues[0].path.join('.')}: ${form.error.issues[0].message}.`);
     if (names.has(name)) refuse('the name is used twice.');
     names.add(name);

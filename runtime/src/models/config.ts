@@ -1,6 +1,7 @@
 /** Reading a model's config: a zod schema, and one typed error that names every field that does not fit. */
-import type { z } from 'zod';
+import type * as z from 'zod/mini';
 import { EdgeDitError } from '../errors.ts';
+import { zodMessages } from '../zod-messages.ts';
 
 /** Bounds of a transformer's sizes: beyond any published model, and small enough that their products are safe integers. */
 export const MAX_WIDTH = 16384;
@@ -8,8 +9,8 @@ export const MAX_LAYERS = 512;
 export const MAX_CHANNELS = 256;
 export const MAX_SAMPLE_SIZE = 4096;
 
-export function readConfig<T extends z.ZodType>(schema: T, config: unknown, architecture: string): z.infer<T> {
-  const result = schema.safeParse(config);
+export function readConfig<T extends z.ZodMiniType>(schema: T, config: unknown, architecture: string): z.infer<T> {
+  const result = schema.safeParse(config, zodMessages);
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'config'}: ${issue.message}`);
   throw new EdgeDitError('config-unsupported', `${architecture} config: ${problems.join('; ')}`);

@@ -3,7 +3,7 @@
  * `DiTTransformer2DModel` embeds timestep and class in every block anew; facebookresearch/DiT does it once, stores
  * its positions, and has queries, keys and values in one matrix.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import type { Engine, Linear, Tensor } from '../engines/engine.ts';
 import { EdgeDitError } from '../errors.ts';
 import type {
@@ -35,36 +35,36 @@ import { MAX_CHANNELS, MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig } from
 import { positionEmbedding, TIMESTEP_CHANNELS, timestepEmbedding } from './embeddings.ts';
 import { patchify, unpatchify } from './patches.ts';
 
-const size = (max: number) => z.number().int().min(1).max(max);
+const size = (max: number) => z.int().check(z.minimum(1), z.maximum(max));
 const MAX_CLASSES = 1_000_000;
 
 const diffusersSchema = z.looseObject({
-  num_attention_heads: size(256).default(16),
-  attention_head_dim: size(512).default(72),
-  in_channels: size(MAX_CHANNELS).default(4),
-  out_channels: size(2 * MAX_CHANNELS).nullish(),
-  num_layers: size(MAX_LAYERS).default(28),
-  attention_bias: z.boolean().default(true),
-  sample_size: size(MAX_SAMPLE_SIZE).default(32),
-  patch_size: size(64).default(2),
-  activation_fn: z.literal('gelu-approximate').default('gelu-approximate'),
-  num_embeds_ada_norm: size(MAX_CLASSES).default(1000),
-  norm_type: z.literal('ada_norm_zero').default('ada_norm_zero'),
-  norm_elementwise_affine: z.literal(false).default(false),
-  norm_eps: z.number().min(0).max(1).default(1e-5),
+  num_attention_heads: z._default(size(256), 16),
+  attention_head_dim: z._default(size(512), 72),
+  in_channels: z._default(size(MAX_CHANNELS), 4),
+  out_channels: z.nullish(size(2 * MAX_CHANNELS)),
+  num_layers: z._default(size(MAX_LAYERS), 28),
+  attention_bias: z._default(z.boolean(), true),
+  sample_size: z._default(size(MAX_SAMPLE_SIZE), 32),
+  patch_size: z._default(size(64), 2),
+  activation_fn: z._default(z.literal('gelu-approximate'), 'gelu-approximate'),
+  num_embeds_ada_norm: z._default(size(MAX_CLASSES), 1000),
+  norm_type: z._default(z.literal('ada_norm_zero'), 'ada_norm_zero'),
+  norm_elementwise_affine: z._default(z.literal(false), false),
+  norm_eps: z._default(z.number().check(z.minimum(0), z.maximum(1)), 1e-5),
 });
 
 const facebookSchema = z.looseObject({
-  input_size: size(MAX_SAMPLE_SIZE).default(32),
-  patch_size: size(64).default(2),
-  in_channels: size(MAX_CHANNELS).default(4),
-  hidden_size: size(MAX_WIDTH).default(1152),
-  depth: size(MAX_LAYERS).default(28),
-  num_heads: size(256).default(16),
-  mlp_ratio: z.number().positive().max(64).default(4),
-  class_dropout_prob: z.number().min(0).max(1).default(0.1),
-  num_classes: size(MAX_CLASSES).default(1000),
-  learn_sigma: z.boolean().default(true),
+  input_size: z._default(size(MAX_SAMPLE_SIZE), 32),
+  patch_size: z._default(size(64), 2),
+  in_channels: z._default(size(MAX_CHANNELS), 4),
+  hidden_size: z._default(size(MAX_WIDTH), 1152),
+  depth: z._default(size(MAX_LAYERS), 28),
+  num_heads: z._default(size(256), 16),
+  mlp_ratio: z._default(z.number().check(z.positive(), z.maximum(64)), 4),
+  class_dropout_prob: z._default(z.number().check(z.minimum(0), z.maximum(1)), 0.1),
+  num_classes: z._default(size(MAX_CLASSES), 1000),
+  learn_sigma: z._default(z.boolean(), true),
 });
 
 /** Of norms whose eps the config does not set: all of facebookresearch/DiT's, diffusers' norm1 and the last. */
@@ -172,7 +172,7 @@ function tablesOf(d: Dimensions): TableSpec[] {
     return { name: `${name}.class_embedder.embedding_table.weight`, shape: [d.labels, d.width], group };
   };
   if (!d.shared) return Array.from({ length: d.depth }, (_, i) => classes(embedderOf(d, i), `block.${i}`));
-  const tokens = (d.sampleSize / d.patch) ** 2;
+  const tokens = (d.sampleSize / d.patch) * (d.sampleSize / d.patch);
   return [{ name: 'pos_embed.pos_embed', shape: [tokens, d.width], group: 'start' }, classes('emb', 'start')];
 }
 
@@ -198,7 +198,7 @@ function facebookTensors(d: Dimensions): CheckpointTensor[] {
       ...layer(`${name}.adaLN_modulation.1`, `${canonical}.norm1.linear`, [6 * d.width, d.width]),
     ];
   });
-  const tokens = (d.sampleSize / d.patch) ** 2;
+  const tokens = (d.sampleSize / d.patch) * (d.sampleSize / d.patch);
   const values = d.inChannels * d.patch * d.patch;
   const convolution = [d.width, d.inChannels, d.patch, d.patch];
   return [

@@ -35,7 +35,7 @@ export async function loadModel(
 }
 
 /** Engines copy what they are given, so panels need not be copied out of the shard. */
-function tensorValue(shard: VerifiedShard, record: TensorRecord): TensorValue {
+export function tensorValue(shard: VerifiedShard, record: TensorRecord): TensorValue {
   const bytes = shard.tensorBytes(record);
   if (record.encoding === 'u4-8x4') return { kind: 'codes', bits: 4, panels: bytes };
   if (record.encoding === 'u8-8x4') return { kind: 'codes', bits: 8, panels: bytes };

@@ -3,7 +3,7 @@
  * for all blocks plus a table in each, self-attention, cross-attention to the text without a norm before it, feed
  * forward. Micro-conditions (resolution, aspect ratio) are added to the timestep's embedding.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import type { Engine, Linear, Tensor } from '../engines/engine.ts';
 import { EdgeDitError } from '../errors.ts';
 import type {
@@ -34,28 +34,26 @@ import { MAX_CHANNELS, MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig } from
 import { positionEmbedding, TIMESTEP_CHANNELS, timestepEmbedding } from './embeddings.ts';
 import { patchify, unpatchify } from './patches.ts';
 
-const size = (max: number) => z.number().int().min(1).max(max);
+const size = (max: number) => z.int().check(z.minimum(1), z.maximum(max));
 
 const configSchema = z.looseObject({
-  num_attention_heads: size(256).default(16),
-  attention_head_dim: size(512).default(72),
-  in_channels: size(MAX_CHANNELS).default(4),
-  out_channels: size(2 * MAX_CHANNELS)
-    .nullish()
-    .default(8),
-  num_layers: size(MAX_LAYERS).default(28),
-  cross_attention_dim: size(MAX_WIDTH).nullish().default(1152),
-  attention_bias: z.boolean().default(true),
-  sample_size: size(MAX_SAMPLE_SIZE).default(128),
-  patch_size: size(64).default(2),
-  activation_fn: z.literal('gelu-approximate').default('gelu-approximate'),
-  norm_elementwise_affine: z.literal(false).default(false),
-  norm_eps: z.number().min(0).max(1).default(1e-6),
-  norm_type: z.literal('ada_norm_single').default('ada_norm_single'),
-  interpolation_scale: z.number().positive().nullish(),
-  use_additional_conditions: z.boolean().nullish(),
-  caption_channels: size(MAX_WIDTH).nullish(),
-  attention_type: z.literal('default').nullish(),
+  num_attention_heads: z._default(size(256), 16),
+  attention_head_dim: z._default(size(512), 72),
+  in_channels: z._default(size(MAX_CHANNELS), 4),
+  out_channels: z._default(z.nullish(size(2 * MAX_CHANNELS)), 8),
+  num_layers: z._default(size(MAX_LAYERS), 28),
+  cross_attention_dim: z._default(z.nullish(size(MAX_WIDTH)), 1152),
+  attention_bias: z._default(z.boolean(), true),
+  sample_size: z._default(size(MAX_SAMPLE_SIZE), 128),
+  patch_size: z._default(size(64), 2),
+  activation_fn: z._default(z.literal('gelu-approximate'), 'gelu-approximate'),
+  norm_elementwise_affine: z._default(z.literal(false), false),
+  norm_eps: z._default(z.number().check(z.minimum(0), z.maximum(1)), 1e-6),
+  norm_type: z._default(z.literal('ada_norm_single'), 'ada_norm_single'),
+  interpolation_scale: z.nullish(z.number().check(z.positive())),
+  use_additional_conditions: z.nullish(z.boolean()),
+  caption_channels: z.nullish(size(MAX_WIDTH)),
+  attention_type: z.nullish(z.literal('default')),
 });
 
 /** Of the norm before the last layer; the blocks' is `norm_eps`. */

@@ -4,7 +4,7 @@
  * that the two still add up to x_t, as Dhariwal and Nichol do. diffusers leaves that to its caller: the config key
  * `use_clipped_model_output: false`, ours, turns it off.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { alphasCumprod } from './noise-schedule.ts';
 import { clip, combine, predictedNoise, predictedSample, threshold, vpPrediction } from './prediction.ts';
 import type { Sampler, SamplerFamily } from './sampler.ts';
@@ -25,13 +25,13 @@ const NAME = 'DDIMScheduler';
 const options = {
   ...betaOptions,
   ...clipOptions,
-  clip_sample: z.boolean().default(true),
-  set_alpha_to_one: z.boolean().default(true),
+  clip_sample: z._default(z.boolean(), true),
+  set_alpha_to_one: z._default(z.boolean(), true),
   steps_offset: stepsOffset,
   prediction_type: vpPrediction,
-  timestep_spacing: timestepSpacing.default('leading'),
-  use_clipped_model_output: z.boolean().default(true),
-  eta: z.literal(0).default(0),
+  timestep_spacing: z._default(timestepSpacing, 'leading'),
+  use_clipped_model_output: z._default(z.boolean(), true),
+  eta: z._default(z.literal(0), 0),
 };
 
 function create(raw: Readonly<Record<string, unknown>>, steps: number, items: number): Sampler {

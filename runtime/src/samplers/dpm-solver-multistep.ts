@@ -3,7 +3,7 @@
  * `DPMSolverMultistepScheduler`. It integrates the predicted sample over lambda = ln(alpha / sigma).
  * `history` holds the predicted samples of the last steps, at most order - 1.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { expm1 } from '../math.ts';
 import {
   checkMultistepSteps,
@@ -27,25 +27,28 @@ const NAME = 'DPMSolverMultistepScheduler';
 const FEW_STEPS = 15;
 
 /** Python writes -Infinity into JSON, which readers turn into a number, a string or null. */
-const lambdaMin = z
-  .union([z.number(), z.literal(Number.NEGATIVE_INFINITY), z.literal('-Infinity'), z.null()])
-  .default(Number.NEGATIVE_INFINITY)
-  .transform((value) => (typeof value === 'number' ? value : Number.NEGATIVE_INFINITY));
+const lambdaMin = z.pipe(
+  z._default(
+    z.union([z.number(), z.literal(Number.NEGATIVE_INFINITY), z.literal('-Infinity'), z.null()]),
+    Number.NEGATIVE_INFINITY,
+  ),
+  z.transform((value) => (typeof value === 'number' ? value : Number.NEGATIVE_INFINITY)),
+);
 
 /** `variance_type` changes nothing: a network's variance channels never reach a sampler. */
 const options = {
   ...multistepOptions,
   // The other names are those of other solvers' configs, which diffusers reads so.
-  algorithm_type: z.enum(['dpmsolver++', 'deis']).default('dpmsolver++'),
-  solver_type: z
-    .enum(['midpoint', 'heun', 'logrho', 'bh1', 'bh2'])
-    .default('midpoint')
-    .transform((type) => (type === 'heun' ? 'heun' : 'midpoint')),
-  euler_at_final: z.boolean().default(false),
+  algorithm_type: z._default(z.enum(['dpmsolver++', 'deis']), 'dpmsolver++'),
+  solver_type: z.pipe(
+    z._default(z.enum(['midpoint', 'heun', 'logrho', 'bh1', 'bh2']), 'midpoint'),
+    z.transform((type) => (type === 'heun' ? 'heun' : 'midpoint')),
+  ),
+  euler_at_final: z._default(z.boolean(), false),
   lambda_min_clipped: lambdaMin,
   use_lu_lambdas: off,
 };
-type Config = z.output<z.ZodObject<typeof options>>;
+type Config = z.output<z.ZodMiniObject<typeof options>>;
 
 function create(raw: Readonly<Record<string, unknown>>, steps: number, items: number): Sampler {
   const config = parseSamplerConfig(NAME, options, raw);

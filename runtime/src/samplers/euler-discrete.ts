@@ -3,7 +3,7 @@
  * of diffusers' `EulerDiscreteScheduler`. The network sees x / sqrt(sigma^2 + 1), which has the variance it was
  * trained with.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { finiteSigmas } from './noise-schedule.ts';
 import { combine, predictedSample } from './prediction.ts';
 import type { Sampler, SamplerFamily } from './sampler.ts';
@@ -26,16 +26,16 @@ const NAME = 'EulerDiscreteScheduler';
 
 const options = {
   ...betaOptions,
-  prediction_type: z
-    .enum(['epsilon', 'sample', 'original_sample', 'v_prediction'])
-    .default('epsilon')
-    .transform((type) => (type === 'original_sample' ? 'sample' : type)),
-  interpolation_type: z.literal('linear').default('linear'),
+  prediction_type: z.pipe(
+    z._default(z.enum(['epsilon', 'sample', 'original_sample', 'v_prediction']), 'epsilon'),
+    z.transform((type) => (type === 'original_sample' ? 'sample' : type)),
+  ),
+  interpolation_type: z._default(z.literal('linear'), 'linear'),
   use_karras_sigmas: flag,
-  sigma_min: z.number().positive().nullable().default(null),
-  sigma_max: z.number().positive().nullable().default(null),
-  timestep_spacing: timestepSpacing.default('linspace'),
-  timestep_type: z.enum(['discrete', 'continuous']).default('discrete'),
+  sigma_min: z._default(z.nullable(z.number().check(z.positive())), null),
+  sigma_max: z._default(z.nullable(z.number().check(z.positive())), null),
+  timestep_spacing: z._default(timestepSpacing, 'linspace'),
+  timestep_type: z._default(z.enum(['discrete', 'continuous']), 'discrete'),
   steps_offset: stepsOffset,
   final_sigmas_type: finalSigmasType,
   use_exponential_sigmas: off,

@@ -3,7 +3,7 @@
  * diffusers' `FlowMatchEulerDiscreteScheduler`. Two keys are ours: `sigma_schedule: "linear"` takes the noise levels
  * from 1 to 0 in equal steps, and `prediction_type: "sample"` is for a network that returns x: v = (x_s - x) / s.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { checkLength, combine } from './prediction.ts';
 import type { Sampler, SamplerFamily } from './sampler.ts';
 import { betaOptions, checkSteps, flag, MAX_STEPS, off, parseSamplerConfig, unsupported } from './sampler-config.ts';
@@ -14,16 +14,16 @@ const NAME = 'FlowMatchEulerDiscreteScheduler';
 
 const options = {
   num_train_timesteps: betaOptions.num_train_timesteps,
-  shift: z.number().positive().default(1),
-  shift_terminal: z.number().min(0).lt(1).nullable().default(null),
+  shift: z._default(z.number().check(z.positive()), 1),
+  shift_terminal: z._default(z.nullable(z.number().check(z.minimum(0), z.lt(1))), null),
   use_karras_sigmas: flag,
-  sigma_min: z.number().positive().nullable().default(null),
-  sigma_max: z.number().positive().nullable().default(null),
-  sigma_schedule: z.enum(['linear']).optional(),
-  prediction_type: z
-    .enum(['flow', 'flow_prediction', 'sample'])
-    .default('flow')
-    .transform((type) => (type === 'sample' ? 'sample' : 'flow')),
+  sigma_min: z._default(z.nullable(z.number().check(z.positive())), null),
+  sigma_max: z._default(z.nullable(z.number().check(z.positive())), null),
+  sigma_schedule: z.optional(z.enum(['linear'])),
+  prediction_type: z.pipe(
+    z._default(z.enum(['flow', 'flow_prediction', 'sample']), 'flow'),
+    z.transform((type) => (type === 'sample' ? 'sample' : 'flow')),
+  ),
   use_dynamic_shifting: off,
   invert_sigmas: off,
   use_exponential_sigmas: off,
@@ -54,7 +54,7 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number): Sampler 
 }
 
 /** steps + 1 levels, the last 0. */
-function noiseLevels(config: z.output<z.ZodObject<typeof options>>, steps: number): number[] {
+function noiseLevels(config: z.output<z.ZodMiniObject<typeof options>>, steps: number): number[] {
   const trained = config.num_train_timesteps;
   if (config.sigma_schedule === 'linear') {
     if (config.shift !== 1 || config.shift_terminal !== null || config.use_karras_sigmas) {

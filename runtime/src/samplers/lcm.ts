@@ -2,11 +2,19 @@
  * Multistep consistency sampling of latent consistency models (Luo et al. 2023, algorithm 3), by the config of
  * diffusers' `LCMScheduler`. Each step predicts the sample; all but the last add fresh noise to it.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { alphasCumprod } from './noise-schedule.ts';
 import { checkLength, clip, combine, predictedSample, threshold, vpPrediction } from './prediction.ts';
 import type { Sampler, SamplerFamily } from './sampler.ts';
-import { betaOptions, checkSteps, clipOptions, MAX_STEPS, parseSamplerConfig, unsupported } from './sampler-config.ts';
+import {
+  betaOptions,
+  betaRange,
+  checkSteps,
+  clipOptions,
+  MAX_STEPS,
+  parseSamplerConfig,
+  unsupported,
+} from './sampler-config.ts';
 
 const NAME = 'LCMScheduler';
 /** Standard deviation that the boundary condition assumes of the data. */
@@ -16,13 +24,11 @@ const SIGMA_DATA = 0.5;
 const options = {
   ...betaOptions,
   ...clipOptions,
-  beta_start: betaOptions.beta_start.unwrap().default(0.00085),
-  beta_end: betaOptions.beta_end.unwrap().default(0.012),
-  beta_schedule: betaOptions.beta_schedule.unwrap().default('scaled_linear'),
-  original_inference_steps: z.int().min(1).default(50),
-  clip_sample: z.boolean().default(false),
+  ...betaRange(0.00085, 0.012, 'scaled_linear'),
+  original_inference_steps: z._default(z.int().check(z.minimum(1)), 50),
+  clip_sample: z._default(z.boolean(), false),
   prediction_type: vpPrediction,
-  timestep_scaling: z.number().positive().default(10),
+  timestep_scaling: z._default(z.number().check(z.positive()), 10),
 };
 
 function create(raw: Readonly<Record<string, unknown>>, steps: number, items: number): Sampler {

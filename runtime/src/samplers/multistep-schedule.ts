@@ -3,7 +3,7 @@
  * number of steps. Out: one timestep a step, one level more, strictly decreasing but for the last two: solvers divide
  * by their distances.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { EdgeDitError } from '../errors.ts';
 import { log } from '../math.ts';
 import { finiteSigmas } from './noise-schedule.ts';
@@ -26,13 +26,13 @@ import { leadingTimesteps, linspaceWithoutZero, roundHalfEven, trailingTimesteps
 export const multistepOptions = {
   ...betaOptions,
   ...thresholdOptions,
-  solver_order: z.int().min(1).max(3).default(2),
+  solver_order: z._default(z.int().check(z.minimum(1), z.maximum(3)), 2),
   prediction_type: anyPrediction,
-  lower_order_final: z.boolean().default(true),
+  lower_order_final: z._default(z.boolean(), true),
   use_karras_sigmas: flag,
   use_flow_sigmas: flag,
-  flow_shift: z.number().positive().nullable().default(1),
-  timestep_spacing: timestepSpacing.default('linspace'),
+  flow_shift: z._default(z.nullable(z.number().check(z.positive())), 1),
+  timestep_spacing: z._default(timestepSpacing, 'linspace'),
   steps_offset: stepsOffset,
   final_sigmas_type: finalSigmasType,
   use_exponential_sigmas: off,
@@ -40,7 +40,7 @@ export const multistepOptions = {
   use_dynamic_shifting: off,
 };
 
-export type MultistepOptions = z.output<z.ZodObject<typeof multistepOptions>>;
+export type MultistepOptions = z.output<z.ZodMiniObject<typeof multistepOptions>>;
 
 /** What one noise level means: x_t = alpha x_0 + sigma noise, lambda = ln(alpha / sigma). */
 export interface NoiseLevel {

@@ -2,18 +2,18 @@
  * From what a network predicts to the sample or the noise that it means, with x_t = alpha x_0 + sigma noise.
  * In and out: arrays of one length; inputs are never changed. Arithmetic in float64, one rounding at the end.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { EdgeDitError } from '../errors.ts';
 
 export type Prediction = 'epsilon' | 'sample' | 'v_prediction' | 'flow';
 
 /** The `prediction_type` of variance-preserving samplers. */
-export const vpPrediction = z.enum(['epsilon', 'sample', 'v_prediction']).default('epsilon');
+export const vpPrediction = z._default(z.enum(['epsilon', 'sample', 'v_prediction']), 'epsilon');
 /** The same and flow, which diffusers calls `flow_prediction`. */
-export const anyPrediction = z
-  .enum(['epsilon', 'sample', 'v_prediction', 'flow_prediction', 'flow'])
-  .default('epsilon')
-  .transform((name): Prediction => (name === 'flow_prediction' ? 'flow' : name));
+export const anyPrediction = z.pipe(
+  z._default(z.enum(['epsilon', 'sample', 'v_prediction', 'flow_prediction', 'flow']), 'epsilon'),
+  z.transform((name): Prediction => (name === 'flow_prediction' ? 'flow' : name)),
+);
 
 /** a x + b y */
 export function combine(a: number, x: Float32Array, b: number, y: Float32Array): Float32Array {

@@ -4,7 +4,7 @@
  * next. `history` holds the outputs of the last steps, newest first, at most as many as the order, and behind them
  * the sample that the last prediction started from.
  */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { expm1 } from '../math.ts';
 import {
   checkMultistepSteps,
@@ -30,19 +30,19 @@ const LEAST_SIGNAL = 1e-6;
 
 const options = {
   ...multistepOptions,
-  predict_x0: z.boolean().default(true),
+  predict_x0: z._default(z.boolean(), true),
   // The other names are those of DPM-Solver's configs, which diffusers reads so.
-  solver_type: z
-    .enum(['bh1', 'bh2', 'midpoint', 'heun', 'logrho'])
-    .default('bh2')
-    .transform((type) => (type === 'bh1' ? 'bh1' : 'bh2')),
-  disable_corrector: z.array(z.int().min(0)).max(MAX_STEPS).default([]),
-  sigma_min: z.number().positive().nullable().default(null),
-  sigma_max: z.number().positive().nullable().default(null),
-  shift_terminal: z.number().min(0).lt(1).nullable().default(null),
+  solver_type: z.pipe(
+    z._default(z.enum(['bh1', 'bh2', 'midpoint', 'heun', 'logrho']), 'bh2'),
+    z.transform((type) => (type === 'bh1' ? 'bh1' : 'bh2')),
+  ),
+  disable_corrector: z._default(z.array(z.int().check(z.minimum(0))).check(z.maxLength(MAX_STEPS)), []),
+  sigma_min: z._default(z.nullable(z.number().check(z.positive())), null),
+  sigma_max: z._default(z.nullable(z.number().check(z.positive())), null),
+  shift_terminal: z._default(z.nullable(z.number().check(z.minimum(0), z.lt(1))), null),
   solver_p: off,
 };
-type Config = z.output<z.ZodObject<typeof options>>;
+type Config = z.output<z.ZodMiniObject<typeof options>>;
 
 function create(raw: Readonly<Record<string, unknown>>, steps: number, items: number): Sampler {
   const config = parseSamplerConfig(NAME, options, raw);

@@ -1,0 +1,114 @@
+/** The body of `POST /generate` in, a request for a pipeline out; or a problem that names every field that is wrong. */
+import { unknownName } from '@edge-dit/runtime/errors';
+import type { GenerateRequest } from '@edge-dit/runtime/pipeline';
+import * as z from 'zod/mini';
+import type { Limits } from './limits.ts';
+import { type FieldError, Problem } from './problem.ts';
+
+export interface ParsedRequest {
+  /** Undefined: the endpoint's first model. */
+  readonly model: string | undefined;
+  readonly request: GenerateRequest;
+}
+
+/** Any integer that a seed may be, and those that are drawn where none was given: short enough to be copied by hand. */
+const MAX_SEED = Number.MAX_SAFE_INTEGER;
+const MAX_GUIDANCE = 100;
+const MAX_NAME_LENGTH = 200;
+
+type Schema = ReturnType<typeof schemaOf>;
+
+/** What each field must be is its message: the answer to a client that sent something else. */
+function schemaOf(limits: Limits) {
+  const integer = (least: number, most: number) => {
+    const message = `give a whole number from ${least} to ${most}`;
+    return z.optional(z.int(message).check(z.minimum(least, message), z.maximum(most, message)));
+  };
+  const text = (least: number, most: number) => {
+    const message = `give a text of ${least > 0 ? `${least} to ${most}` : `at most ${most}`} characters`;
+    return z.string(message).check(z.minLength(least, message), z.maxLength(most, message));
+  };
+  const className = 'give the number or the name of a class';
+  const guidance = `give a number from 0 to ${MAX_GUIDANCE}`;
+  return z.strictObject({
+    model: z.optional(text(1, MAX_NAME_LENGTH)),
+    prompt: z.optional(text(1, limits.promptChars)),
+    class: z.optional(z.union([z.int().check(z.minimum(0)), text(1, MAX_NAME_LENGTH)], className)),
+    negative_prompt: z.optional(text(0, limits.promptChars)),
+    seed: integer(0, MAX_SEED),
+    steps: integer(1, limits.steps),
+    guidance: z.optional(z.number(guidance).check(z.minimum(0, guidance), z.maximum(MAX_GUIDANCE, guidance))),
+    width: integer(1, limits.side),
+    height: integer(1, limits.side),
+  });
+}
+
+/** @throws Problem `invalid-request` with an error for each field that is wrong */
+export function createRequestParser(limits: Limits): (body: unknown) => ParsedRequest {
+  const schema = schemaOf(limits);
+  const fields = Object.keys(schema.shape);
+  return (body) => {
+    const result = schema.safeParse(body);
+    const errors = result.success
+      ? faultsOfSubject(result.data)
+      : result.error.issues.flatMap((issue) => faultsOfIssue(issue, body, fields));
+    if (!result.success || errors.length > 0) throw invalid(errors);
+    const { model, negative_prompt: negativePrompt, seed = randomSeed(), ...rest } = result.data;
+    return { model, request: { ...rest, negativePrompt, seed } };
+  };
+}
+
+/** The problem of a request that a model refused: messages of `invalid-request` say which field they are about. */
+export function refusedByModel(message: string): Problem {
+  const field = /\b(prompt|class|seed|steps|guidance|width|height)\b/.exec(message)?.[1];
+  return new Problem('invalid-request', message, {
+    errors: field === undefined ? undefined : [{ pointer: `#/${field}`, detail: message }],
+  });
+}
+
+function invalid(errors: readonly FieldError[]): Problem {
+  const detail = errors.map(({ pointer, detail }) => `${pointer.slice(2) || 'the body'}: ${detail}`).join('; ');
+  return new Problem('invalid-request', `${detail}.`, { errors });
+}
+
+/** A picture is of a prompt or of a class. */
+function faultsOfSubject(body: z.infer<Schema>): FieldError[] {
+  const both = 'give a prompt or a class, not both';
+  if (body.prompt !== undefined && body.class !== undefined) return [{ pointer: '#/class', detail: both }];
+  if (body.prompt === undefined && body.class === undefined) {
+    return [{ pointer: '#/prompt', detail: 'give a prompt (or a class, for models of classes)' }];
+  }
+  if (body.class !== undefined && body.negative_prompt !== undefined) {
+    return [{ pointer: '#/negative_prompt', detail: 'goes with a prompt, not with a class' }];
+  }
+  return [];
+}
+
+/** At most so many unknown fields are named: a body has room for thousands. */
+const MAX_UNKNOWN = 5;
+
+function faultsOfIssue(issue: z.core.$ZodIssue, body: unknown, fields: readonly string[]): FieldError[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.slice(0, MAX_UNKNOWN).map((key) => ({
+      pointer: `#/${escapePointer(key.slice(0, 100))}`,
+      detail: unknownName('field', key, fields).message.replace(/\.$/, ''),
+    }));
+  }
+  if (issue.path.length === 0) return [{ pointer: '#', detail: `got ${shown(body)}, give a JSON object` }];
+  const field = String(issue.path[0]);
+  const got = shown((body as Record<string, unknown>)[field]);
+  return [{ pointer: `#/${field}`, detail: `got ${got}, ${issue.message}` }];
+}
+
+const escapePointer = (key: string) => key.replaceAll('~', '~0').replaceAll('/', '~1');
+
+/** A value as messages show it: short, and texts by their length only. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return `a text of ${value.length} characters`;
+  if (Array.isArray(value)) return 'a list';
+  return value !== null && typeof value === 'object' ? 'an object' : String(value);
+}
+
+function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0];
+}

@@ -1,0 +1,39 @@
+/** What one request and one endpoint may ask for. Every limit is checked before any work is done for the request. */
+import { EdgeDitError } from '@edge-dit/runtime/errors';
+import * as z from 'zod/mini';
+
+export interface Limits {
+  /** UTF-16 units of a prompt. Text encoders read 24 to 512 tokens; the rest would be cut off. */
+  readonly promptChars: number;
+  readonly steps: number;
+  /** Pixels of width and of height; memory grows with their product. */
+  readonly side: number;
+  /** A request is two prompts and a few numbers. */
+  readonly bodyBytes: number;
+  /** Requests that wait while another generates; more are told to come back. */
+  readonly waiting: number;
+}
+
+export const DEFAULT_LIMITS: Limits = { promptChars: 1000, steps: 100, side: 1024, bodyBytes: 65_536, waiting: 8 };
+
+const schema = z.partial(
+  z.strictObject({
+    promptChars: z.int().check(z.minimum(1), z.maximum(4096)),
+    steps: z.int().check(z.minimum(1), z.maximum(1000)),
+    side: z.int().check(z.minimum(1), z.maximum(4096)),
+    bodyBytes: z.int().check(z.minimum(1024), z.maximum(2 ** 20)),
+    waiting: z.int().check(z.minimum(0), z.maximum(1000)),
+  }),
+);
+
+/** Completes limits with the defaults. @throws EdgeDitError `invalid-argument` naming the limit */
+export function limitsOf(given: unknown = {}): Limits {
+  const result = schema.safeParse(given);
+  if (result.success) return { ...DEFAULT_LIMITS, ...result.data };
+  const [issue] = result.error.issues;
+  const name = issue.code === 'unrecognized_keys' ? issue.keys[0] : issue.path.join('.');
+  throw new EdgeDitError(
+    'invalid-argument',
+    `limits: ${name || 'all'}: not acceptable; the limits are whole numbers named ${Object.keys(DEFAULT_LIMITS).join(', ')}.`,
+  );
+}

@@ -1,0 +1,47 @@
+/** A fetch handler as an HTTP server of Node. In: the handler and where to listen. Out: its address, and how to stop it. */
+import type { AddressInfo } from 'node:net';
+import { EdgeDitError } from '@edge-dit/runtime/errors';
+import { createAdaptorServer } from '@hono/node-server';
+
+export interface Served {
+  readonly url: string;
+  /** Stops; requests under way are broken off. */
+  close(): Promise<void>;
+}
+
+export interface ListenOptions {
+  /** Default 127.0.0.1: reached from this machine only. */
+  readonly host?: string;
+  /** Default 0: any that is free. */
+  readonly port?: number;
+}
+
+export const DEFAULT_HOST = '127.0.0.1';
+
+/** @throws EdgeDitError `invalid-argument` when the address cannot be had */
+export async function listen(
+  fetch: (request: Request) => Response | Promise<Response>,
+  { host = DEFAULT_HOST, port = 0 }: ListenOptions = {},
+): Promise<Served> {
+  const server = createAdaptorServer({ fetch });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: Error) => reject(cannotListen(host, port, cause)));
+    server.listen(port, host, resolve);
+  });
+  const { port: chosen } = server.address() as AddressInfo;
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${chosen}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        if ('closeAllConnections' in server) server.closeAllConnections();
+      }),
+  };
+}
+
+export function cannotListen(host: string, port: number, cause: unknown): EdgeDitError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new EdgeDitError('invalid-argument', `cannot listen on ${host}:${port}: ${reason}; choose another port.`, {
+    cause,
+  });
+}

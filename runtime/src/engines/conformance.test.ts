@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { supportedVariants } from '@edge-dit/wasm-kernels';
+import { assembleKernels, compileKernels } from '@edge-dit/wasm-kernels/assemble';
+import { nibblesFromPanels, panelsFromCodes } from '../format/encodings.ts';
+import { Meter } from '../meter.ts';
+import { gaussianNoise } from '../noise.ts';
+import type { Engine, LinearSource, Operand, Tensor } from './engine.ts';
+import { openWasmEngine } from './open-wasm.ts';
+import { ReferenceEngine } from './reference.ts';
+import { selfTest } from './self-test.ts';
+
+const modules = await compileKernels();
+const noise = (stream: number, length: number) => gaussianNoise(7, stream, length);
+
+/** Engines under test; all are compared with the reference. */
+const engines: { name: string; open: () => Promise<Engine> }[] = [
+  { name: 'reference', open: async () => new ReferenceEngine() },
+  ...supportedVariants().map((variant) => ({
+    name: `wasm-${variant}`,
+    open: async () => (await openWasmEngine(modules, new Meter(), variant)).engine,
+  })),
+];
+
+function codes(bits: 4 | 8, outFeatures: number, inFeatures: number): LinearSource {
+  const random = noise(bits, outFeatures * inFeatures);
+  const flat = Uint8Array.from(random, (value) => Math.floor(Math.abs(value) * 1e6) % 2 ** bits);
+  const wide = panelsFromCodes(flat, outFeatures, inFeatures);
+  return {
+    kind: 'codes',
+    bits,
+    outFeatures,
+    inFeatures,
+    panels: bits === 8 ? wide : nibblesFromPanels(wide),
+    scale: Float32Array.from({ length: outFeatures }, (_, i) => (i + 1) / 1024),
+    zero: Uint8Array.from({ length: outFeatures }, (_, i) => (i * 29) % 2 ** bits),
+    bias: noise(11, outFeatures),
+  };
+}
+
+type Operation = (engine: Engine) => Tensor;
+const vector = (engine: Engine, stream: number) => engine.input(noise(stream, 2 * 24), [2, 24]);
+const matrix = (engine: Engine, rows = 10, stream = 20) => engine.input(noise(stream, 2 * rows * 24), [2, rows, 24]);
+const norm = (engine: Engine): Operand['pass'] => {
+  return { kind: 'norm', eps: 1e-6, modulation: { shift: vector(engine, 21), scale: vector(engine, 22) } };
+};
+const float = (outFeatures: number, inFeatures: number): LinearSource => {
+  return {
+    kind: 'float',
+    outFeatures,
+    inFeatures,
+    weight: noise(30, outFeatures * inFeatures),
+    bias: noise(31, outFeatures),
+  };
+};
+
+const operations: Record<string, Operation> = {
+  'float linear': (e) => e.apply(e.linear(float(13, 24)), e.operand(matrix(e))),
+  'float linear after norm': (e) => e.apply(e.linear(float(24, 24)), e.operand(matrix(e), norm(e))),
+  'float linear after plain norm': (e) =>
+    e.apply(e.linear(float(24, 24)), e.operand(matrix(e), { kind: 'norm', eps: 1e-5 })),
+  'float linear after gelu': (e) => e.apply(e.linear(float(8, 24)), e.operand(matrix(e), { kind: 'gelu' })),
+  'float linear after silu': (e) => e.apply(e.linear(float(8, 24)), e.operand(matrix(e), { kind: 'silu' })),
+  'self-attention': (e) => e.attention(matrix(e), matrix(e, 10, 40), matrix(e, 10, 41), { heads: 3 }),
+  'self-attention over many tokens': (e) =>
+    e.attention(matrix(e, 101), matrix(e, 101, 40), matrix(e, 101, 41), { heads: 2 }),
+  'cross-attention with hidden keys': (e) =>
+    e.attention(matrix(e), matrix(e, 5, 40), matrix(e, 5, 41), {
+      heads: 2,
+      keyBias: Float32Array.from({ length: 10 }, (_, i) => (i % 5 > 2 ? -10000 : 0)),
+    }),
+  'add of a repeated table': (e) => e.add(matrix(e), e.input(noise(50, 5 * 24), [5, 24])),
+  accumulate: (e) => {
+    const x = matrix(e);
+    e.accumulate(x, matrix(e, 10, 60), vector(e, 61));
+    e.accumulate(x, matrix(e, 10, 62));
+    return x;
+  },
+  'select, reshape and concat': (e) => {
+    const t = e.reshape(matrix(e, 6), [2, 3, 48]);
+    return e.concat([e.select(t, 2), e.select(t, 0)]);
+  },
+};
+
+function relativeError(got: Float32Array, expected: Float32Array): number {
+  let difference = 0;
+  let total = 0;
+  expected.forEach((value, i) => {
+    difference += (got[i] - value) ** 2;
+    total += value ** 2;
+  });
+  return Math.sqrt(difference / total);
+}
+
+for (const { name, open } of engines) {
+  describe(`engine ${name}`, () => {
+    it('passes its self-test', async () => assert.equal(await selfTest(await open()), undefined));
+
+    for (const [operation, run] of Object.entries(operations)) {
+      it(`${operation}: within 1e-6 of the reference, in shape too`, async () => {
+        const [engine, reference] = [await open(), new ReferenceEngine()];
+        const [got, expected] = [run(engine), run(reference)];
+        assert.deepEqual(got.shape, expected.shape);
+        assert.ok(relativeError(await engine.read(got), await reference.read(expected)) < 1e-6);
+      });
+    }
+
+    for (const bits of [4, 8] as const) {
+      it(`W${bits}A8 linear: the reference's bits, for one row and for more than a block of rows`, async () => {
+        for (const rows of [1, 200]) {
+          const [engine, reference] = [await open(), new ReferenceEngine()];
+          const run = (e: Engine) => e.apply(e.linear(codes(bits, 21, 24)), e.operand(matrix(e, rows)));
+          assert.deepEqual(await engine.read(run(engine)), await reference.read(run(reference)));
+        }
+      });
+
+      it(`W${bits}A8 linear after each pass: an operand shared by float and quantized layers`, async () => {
+        for (const pass of ['gelu', 'silu', 'norm'] as const) {
+          const run = (e: Engine) => {
+            const operand = e.operand(matrix(e), pass === 'norm' ? norm(e) : { kind: pass });
+            const quantized = e.apply(e.linear(codes(bits, 16, 24)), operand);
+            e.accumulate(quantized, e.apply(e.linear(float(16, 24)), operand));
+            return quantized;
+          };
+          const [engine, reference] = [await open(), new ReferenceEngine()];
+          // The last bit of a float pass may move an activation by one code.
+          assert.ok(relativeError(await engine.read(run(engine)), await reference.read(run(reference))) < 2e-3);
+        }
+      });
+    }
+
+    it('gives activations back', async () => {
+      const engine = await open();
+      const mark = engine.mark();
+      matrix(engine, 3000);
+      engine.release(mark);
+      const { bytes } = engine;
+      for (let i = 0; i < 5; i++) {
+        matrix(engine, 3000);
+        engine.release(mark);
+      }
+      assert.equal(engine.bytes, bytes);
+    });
+  });
+}
+
+describe('the wasm engine', () => {
+  it('refuses what does not fit the budget before it allocates', async () => {
+    const meter = new Meter(8 * 2 ** 20);
+    const { engine } = await openWasmEngine(modules, meter);
+    assert.throws(() => engine.input(new Float32Array(3 * 2 ** 20), [3, 2 ** 20]), { code: 'memory-exceeded' });
+    assert.ok(meter.current <= meter.budget);
+  });
+
+  it('names why no variant runs', async () => {
+    await assert.rejects(openWasmEngine({}, new Meter()), { code: 'engine-unavailable', message: /not shipped/ });
+  });
+
+  it('falls back, and says so, when a kernel computes wrongly', async () => {
+    // The 8-bit kernel's epilogue multiplies its scales; this module adds them instead.
+    const bytes = assembleKernels('simd');
+    const broken = bytes.slice();
+    const multiply = [0xfd, 0xe6, 0x01];
+    for (let i = 0; i + 2 < broken.length; i++) {
+      if (multiply.every((byte, j) => bytes[i + j] === byte)) broken[i + 1] = 0xe4;
+    }
+    assert.ok(WebAssembly.validate(broken));
+    await assert.rejects(openWasmEngine({ simd: new WebAssembly.Module(broken) }, new Meter(), 'simd'), {
+      code: 'engine-unavailable',
+      message: /self-test/,
+    });
+  });
+});

@@ -1,0 +1,127 @@
+/** `edge-dit quantize`: a checkpoint's folder in, a published model out. */
+import { basename, dirname, resolve } from 'node:path';
+import { EdgeDitError } from '@edge-dit/runtime/errors';
+import { MODEL_NAME } from '@edge-dit/runtime/format/keys';
+import type { Command } from 'commander';
+import { openCheckpoint } from '../../checkpoint/checkpoint.ts';
+import { describeModel } from '../../describe-model.ts';
+import { referenceOf } from '../../model-reference.ts';
+import { quantize } from '../../quantize/quantize.ts';
+import { recipeByName } from '../../recipes/index.ts';
+import type { Recipe } from '../../recipes/recipe.ts';
+import { openWritableStore } from '../../stores.ts';
+import { integer, lookup, number } from '../option-values.ts';
+import type { Progress } from '../output.ts';
+import { longBytes, plural } from '../quantities.ts';
+import type { Session } from '../session.ts';
+
+interface QuantizeFlags {
+  readonly recipe: Recipe;
+  readonly out: { readonly place: string; readonly store: ReturnType<typeof openWritableStore> };
+  readonly name?: string;
+  readonly steps: number;
+  readonly guidance: number;
+  readonly license?: string;
+  readonly attribution?: string;
+}
+
+export function addQuantize(program: Command, session: Session): Command {
+  return program
+    .command('quantize')
+    .summary('quantize a checkpoint and publish it to a store')
+    .description(
+      'Quantizes a checkpoint in diffusers layout (or facebookresearch/DiT names), packs it and publishes it.',
+    )
+    .argument('<checkpoint>', 'folder of a pipeline or of a transformer with a scheduler config')
+    .requiredOption('--recipe <name>', 'how to quantize: w8a8, w4a8 (see "edge-dit list")', lookup(recipeByName))
+    .requiredOption(
+      '--out <store>',
+      'folder or s3://bucket/prefix',
+      lookup((place) => ({ place, store: openWritableStore(place) })),
+    )
+    .option('--name <model>', 'name of the model (default: of the folder and the recipe)')
+    .option('--steps <n>', 'steps of a request that does not say', integer(1, 1000), 20)
+    .option('--guidance <scale>', 'guidance of a request that does not say', number(0, 100), 3)
+    .option('--license <text>', 'licence of the weights, for the manifest')
+    .option('--attribution <text>', 'whom to name, for the manifest')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ edge-dit quantize examples/emoji/model --recipe w4a8 --out ./models`,
+    )
+    .action((checkpoint: string, flags: QuantizeFlags) => run(checkpoint, flags, session));
+}
+
+async function run(path: string, flags: QuantizeFlags, { output, signal }: Session): Promise<void> {
+  const { recipe, out, steps, guidance, license, attribution } = flags;
+  const model = flags.name ?? defaultName(path, recipe.name);
+  if (!MODEL_NAME.test(model)) {
+    throw new EdgeDitError(
+      'invalid-argument',
+      `"${model}" is not a model name (a-z, 0-9, ".", "_", "-", 100 characters at most); give one with --name.`,
+    );
+  }
+  const checkpoint = await openCheckpoint(path);
+  let bar: Progress | undefined;
+  try {
+    const published = await quantize({
+      checkpoint,
+      recipe,
+      model,
+      store: out.store,
+      defaults: { steps, guidance },
+      license,
+      attribution,
+      signal,
+      onLayer: (_layer, done, total) => {
+        bar ??= output.progress('quantizing', total, 'layers');
+        bar.update(done);
+      },
+    });
+    bar?.stop();
+    const { manifest, digest, pointer, sentObjects, sentBytes, skippedObjects, skippedBytes } = published;
+    const { shards, floatBytes16, ratio } = describeModel(manifest, digest);
+    const reference = referenceOf(out.place, model);
+    output.result({
+      json: {
+        model,
+        reference,
+        recipe: recipe.name,
+        digest,
+        pointer,
+        sent: { objects: sentObjects, bytes: sentBytes },
+        skipped: { objects: skippedObjects, bytes: skippedBytes },
+        shards: { count: shards.count, bytes: shards.bytes },
+        floatBytes16,
+        ratio,
+      },
+      text: [
+        `${pointer === 'unchanged' ? 'Already published' : 'Published'} ${model} (${recipe.name}) to ${out.store.name}`,
+        `  sent     ${plural(sentObjects, 'object')}, ${longBytes(sentBytes)}`,
+        `  skipped  ${plural(skippedObjects, 'object')}, ${longBytes(skippedBytes)}: there already`,
+        `  shards   ${longBytes(shards.bytes)}, ${ratio.toFixed(3)} of the float16 transformer's ${longBytes(floatBytes16)}`,
+        `  digest   ${digest}`,
+        `Next: edge-dit generate --model ${reference} ...`,
+      ],
+      brief: [reference],
+    });
+  } finally {
+    bar?.stop();
+    await checkpoint.close();
+  }
+}
+
+/** Folders that say nothing of what is in them. */
+const PLAIN_NAMES = ['model', 'transformer', 'checkpoint'];
+
+/** `examples/emoji/model` and w4a8: emoji-w4a8. */
+function defaultName(path: string, recipe: string): string {
+  const full = resolve(path);
+  const folder = PLAIN_NAMES.includes(basename(full)) ? basename(dirname(full)) : basename(full);
+  const plain = folder
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, '-')
+    .replace(/^[^a-z0-9]+/, '');
+  return `${plain}-${recipe}`;
+}

@@ -1,0 +1,47 @@
+/** Runs the real `edge-dit` in a process of its own, as a shell does. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export const BINARY = fileURLToPath(new URL('../../../bin/edge-dit.js', import.meta.url));
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunningCli {
+  readonly process: ChildProcess;
+  readonly finished: Promise<Finished>;
+  /** Resolves when the output so far matches; rejects when the process ends before. */
+  shows(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<RegExpExecArray>;
+}
+
+export function startCli(args: readonly string[], cwd: string): RunningCli {
+  const child = spawn(process.execPath, [BINARY, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const seen = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      seen[name] += text;
+    });
+  }
+  const finished = new Promise<Finished>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, ...seen }));
+  });
+  const shows: RunningCli['shows'] = (stream, pattern) =>
+    new Promise((resolve, reject) => {
+      const look = () => {
+        const match = pattern.exec(seen[stream]);
+        if (match) resolve(match);
+      };
+      child[stream].on('data', look);
+      look();
+      finished.then(({ stdout, stderr }) => reject(new Error(`ended without ${pattern}: ${stdout}${stderr}`)), reject);
+    });
+  return { process: child, finished, shows };
+}
+
+export function runCli(args: readonly string[], cwd: string): Promise<Finished> {
+  return startCli(args, cwd).finished;
+}

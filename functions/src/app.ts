@@ -5,9 +5,10 @@
 import { isEdgeDitError } from '@edge-dit/runtime/errors';
 import { encodePng } from '@edge-dit/runtime/picture';
 import type { Generated, Pipeline } from '@edge-dit/runtime/pipeline';
-import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import { accepts } from 'hono/accepts';
 import { bodyLimit } from 'hono/body-limit';
+import { Hono } from 'hono/tiny';
 import { describeModel } from './describe-model.ts';
 import { createRequestParser, refusedByModel } from './generate-request.ts';
 import { type Limits, limitsOf } from './limits.ts';
@@ -59,7 +60,7 @@ export function createApp({ models, limits: given, logger = console }: AppOption
         return describeModel(await models.pipeline(id));
       } catch (error) {
         // One model that is broken does not hide the others.
-        logger.error(`GET /models: ${id}: ${messageOf(error)}`, error);
+        logger.error(`GET /models: ${id}`, error);
         return { id, problem: problemDetails(error, (text) => models.redact(text)) };
       }
     });
@@ -87,7 +88,7 @@ export function createApp({ models, limits: given, logger = console }: AppOption
     const error = fieldNamed(raised);
     const details = problemDetails(error, (text) => models.redact(text));
     if (details.status >= FIRST_SERVER_ERROR) {
-      logger.error(`${c.req.method} ${c.req.path}: ${details.status} ${messageOf(error)}`, error);
+      logger.error(`${c.req.method} ${c.req.path}: ${details.status}`, error);
     }
     return problemResponse(details, error instanceof Problem ? error.headers : {});
   });
@@ -99,8 +100,6 @@ const ROUTES = [
   ['/models', 'GET, HEAD'],
   ['/healthz', 'GET, HEAD'],
 ] as const;
-
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /** What a model refuses is told with the field that it is about; all else stays as it is. */
 function fieldNamed(error: unknown): unknown {

@@ -33,7 +33,15 @@ function schemaOf(limits: Limits) {
   return z.strictObject({
     model: z.optional(text(1, MAX_NAME_LENGTH)),
     prompt: z.optional(text(1, limits.promptChars)),
-    class: z.optional(z.union([z.int().check(z.minimum(0)), text(1, MAX_NAME_LENGTH)], className)),
+    class: z.optional(
+      z.union(
+        [
+          z.int(className).check(z.minimum(0, className)),
+          z.string(className).check(z.minLength(1, className), z.maxLength(MAX_NAME_LENGTH, className)),
+        ],
+        className,
+      ),
+    ),
     negative_prompt: z.optional(text(0, limits.promptChars)),
     seed: integer(0, MAX_SEED),
     steps: integer(1, limits.steps),
@@ -51,7 +59,7 @@ export function createRequestParser(limits: Limits): (body: unknown) => ParsedRe
     const result = schema.safeParse(body);
     const errors = result.success
       ? faultsOfSubject(result.data)
-      : result.error.issues.flatMap((issue) => faultsOfIssue(issue, body, fields));
+      : firstOfEach(result.error.issues.flatMap((issue) => faultsOfIssue(issue, body, fields)));
     if (!result.success || errors.length > 0) throw invalid(errors);
     const { model, negative_prompt: negativePrompt, seed = randomSeed(), ...rest } = result.data;
     return { model, request: { ...rest, negativePrompt, seed } };
@@ -98,6 +106,11 @@ function faultsOfIssue(issue: z.core.$ZodIssue, body: unknown, fields: readonly 
   const field = String(issue.path[0]);
   const got = shown((body as Record<string, unknown>)[field]);
   return [{ pointer: `#/${field}`, detail: `got ${got}, ${issue.message}` }];
+}
+
+/** A value may break several rules of its field, which all have one message. */
+function firstOfEach(errors: readonly FieldError[]): FieldError[] {
+  return errors.filter(({ pointer }, i) => errors.findIndex((other) => other.pointer === pointer) === i);
 }
 
 const escapePointer = (key: string) => key.replaceAll('~', '~0').replaceAll('/', '~1');

@@ -1,6 +1,8 @@
 /**
  * Bundles the worker and runs it in workerd, by Miniflare. In: a store that Node can open, a folder with a local R2
  * bucket, or the address of a published store. Out: the address of the endpoint, and how to stop it.
+ * On its own workerd takes a client whose connection is closed, and not reset, for one that still listens, and goes on
+ * with its request; on Cloudflare the signal of the request tells both.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -49,7 +49,9 @@ export function isEdgeDitError(error: unknown, code?: ErrorCode): error is EdgeD
 
 /** The message for a name that is not in a list: says which are known and, when one is near, suggests it. */
 export function unknownName(kind: string, name: string, known: readonly string[]): EdgeDitError {
-  const near = known.find((candidate) => editDistance(candidate.toLowerCase(), name.toLowerCase()) <= 2);
+  const distances = known.map((candidate) => editDistance(candidate.toLowerCase(), name.toLowerCase()));
+  const least = Math.min(...distances);
+  const near = least <= 2 ? known[distances.indexOf(least)] : undefined;
   const hint = near === undefined ? '' : `; did you mean "${near}"?`;
   return new EdgeDitError('unknown-name', `unknown ${kind} "${name.slice(0, 100)}"${hint} Known: ${known.join(', ')}.`);
 }

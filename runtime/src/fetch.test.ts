@@ -14,6 +14,7 @@ import { loadManifest } from './load-manifest.ts';
 import { Meter } from './meter.ts';
 import { HttpStore } from './stores/http.ts';
 import { MemoryStore } from './stores/memory.ts';
+import type { Store } from './stores/store.ts';
 import { sha256Hex } from './verify.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -182,6 +183,26 @@ describe('fetchObject', () => {
     assert.equal(meter.current, 0);
     handlers = [stalls, stalls, stalls, stalls];
     await rejectsWith(fetchObject(store, key, expected, { stallMs: 30 }), 'store-failed', /no byte for 30 ms/);
+  });
+
+  test('a store that answers after the caller left is told to keep its body', async () => {
+    const leaving = new AbortController();
+    let answer!: () => void;
+    let cancelled = false;
+    const slow: Store = {
+      name: 'slow',
+      get: () =>
+        new Promise((resolve) => {
+          const body = new ReadableStream<Uint8Array>({ cancel: () => void (cancelled = true) });
+          answer = () => resolve({ body });
+        }),
+    };
+    const fetching = fetchObject(slow, key, expected, { signal: leaving.signal });
+    leaving.abort();
+    await assert.rejects(fetching, (error) => isEdgeDitError(error, 'aborted'));
+    answer();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.ok(cancelled, 'the body was left open');
   });
 
   test('refuses what does not fit the budget before it asks for it', async () => {

@@ -1,6 +1,6 @@
 /** Samples to pictures, and pictures to files. */
-import { encode } from 'fast-png';
 import { EdgeDitError } from './errors.ts';
+import { pngOf } from './png.ts';
 
 export interface Picture {
   readonly width: number;
@@ -25,7 +25,7 @@ export function pictureOf(values: Float32Array, channels: number, height: number
   return { width, height, rgb };
 }
 
-/** PNG bytes, the same on every host: deflate is a library in JavaScript, not the host's. */
+/** PNG bytes, the same on every host. */
 export function encodePng({ width, height, rgb }: Picture): Uint8Array {
-  return encode({ width, height, data: rgb, channels: 3, depth: 8 });
+  return pngOf(width, height, rgb);
 }

@@ -1,6 +1,6 @@
 /** A manifest in, what people ask of a model out: how large it is, of how many bits, and where the bytes went. */
 import type { Manifest, TensorRecord } from '@edge-dit/runtime/format/manifest';
-import { scaleName, zeroName } from '@edge-dit/runtime/models/weights';
+import { balanceName, scaleName, zeroName } from '@edge-dit/runtime/models/weights';
 
 export interface LayerDescription {
   readonly name: string;
@@ -8,7 +8,7 @@ export interface LayerDescription {
   readonly encoding: string;
   readonly weightBits: number;
   readonly activationBits: number;
-  /** Of the weight, its scales, zero points and bias. */
+  /** Of the weight, its scales, zero points and balance, and the bias. */
   readonly bytes: number;
 }
 
@@ -47,13 +47,16 @@ export interface ModelDescription {
 const elements = ({ shape }: TensorRecord) => shape.reduce((product, size) => product * size, 1);
 const sum = <T>(items: Iterable<T>, of: (item: T) => number) => [...items].reduce((total, item) => total + of(item), 0);
 
+/** What quantization adds to a layer. */
+const besideNames = (layer: string) => [scaleName, zeroName, balanceName].map((nameOf) => nameOf(layer));
+
 export function describeModel(manifest: Manifest, digest: string): ModelDescription {
   const { tensors, shards, files, quantization, pipeline, sampler, defaults, license, attribution } = manifest;
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const layers = (quantization?.layers ?? []).map((layer): LayerDescription & { parameters: number } => {
     const weight = byName.get(`${layer.name}.weight`);
     const bias = byName.get(`${layer.name}.bias`);
-    const parts = [weight, bias, byName.get(scaleName(layer.name)), byName.get(zeroName(layer.name))];
+    const parts = [weight, bias, ...besideNames(layer.name).map((name) => byName.get(name))];
     return {
       name: layer.name,
       shape: weight?.shape ?? [],
@@ -65,7 +68,7 @@ export function describeModel(manifest: Manifest, digest: string): ModelDescript
     };
   });
   const shardBytes = sum(shards, ({ length }) => length);
-  const besides = new Set(layers.flatMap(({ name }) => [scaleName(name), zeroName(name)]));
+  const besides = new Set(layers.flatMap(({ name }) => besideNames(name)));
   const parameters = sum(tensors, (tensor) => (besides.has(tensor.name) ? 0 : elements(tensor)));
   const floatBytes16 = quantization?.floatBytes16 ?? 2 * parameters;
   return {

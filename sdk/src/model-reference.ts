@@ -45,7 +45,9 @@ export async function resolveModel(reference: string, options: FetchOptions = {}
     }
   }
   const store = openStore(reference);
-  const names = await modelsOf(store);
+  const names = await modelsOf(store).catch((error) => {
+    throw failure ?? error;
+  });
   if (names?.length === 1) return { place: reference, store, model: names[0] };
   if (names !== undefined && names.length > 1) {
     throw new EdgeDitError(

@@ -126,7 +126,7 @@ type ConditionsOf = (
 ) => Promise<object>;
 
 describe('whole pictures in float, 20 steps from recorded noise', () => {
-  it('emoji-pixart: prompt, tokenizer, text encoder, Euler on flow', async () => {
+  it('emoji-pixart: prompt, tokenizer, text encoder, Euler on flow', async (t) => {
     const conditions: ConditionsOf = async ({ files }, index, { metadata }) => {
       const encoder = new OnnxTextEncoder({
         runtime: createNodeOrtRuntime(),
@@ -136,16 +136,18 @@ describe('whole pictures in float, 20 steps from recorded noise', () => {
       return { text: await encoder.encode(['', JSON.parse(metadata.prompts)[index]]) };
     };
     const file = `${root}examples/emoji/fixtures/emoji-pixart-trajectory.safetensors`;
-    for (const value of await trajectories(emoji.checkpoint, file, 3, conditions))
-      assert.ok(value >= LEAST_PSNR, `${value} dB`);
+    const values = await trajectories(emoji.checkpoint, file, 3, conditions);
+    t.diagnostic(`PSNR ${values.map((value) => value.toFixed(1)).join(', ')} dB`);
+    assert.ok(Math.min(...values) >= LEAST_PSNR);
   });
 
-  it('cifar10-dit: classes, DDIM', { skip: missing(cifar) }, async () => {
+  it('cifar10-dit: classes, DDIM', { skip: missing(cifar) }, async (t) => {
     const conditions: ConditionsOf = async (_, index, { tensors }) => ({
       labels: [10, toInt32(tensors.get('class_labels')!)[index]],
     });
     const file = `${shared}fixtures/cifar10-dit-trajectory.safetensors`;
-    for (const value of await trajectories(cifar.checkpoint, file, 1.5, conditions))
-      assert.ok(value >= LEAST_PSNR, `${value} dB`);
+    const values = await trajectories(cifar.checkpoint, file, 1.5, conditions);
+    t.diagnostic(`PSNR ${values.map((value) => value.toFixed(1)).join(', ')} dB`);
+    assert.ok(Math.min(...values) >= LEAST_PSNR);
   });
 });

@@ -160,7 +160,8 @@ class Structure {
 
   begin(): void {
     const architecture = architectureByName(this.#manifest.architecture).configure(this.#manifest.config);
-    this.#loader = new WeightLoader(architecture, nothingKept);
+    const names = new Set(this.#manifest.tensors.map(({ name }) => name));
+    this.#loader = new WeightLoader(architecture, nothingKept, names);
   }
 
   add(record: TensorRecord, shard: VerifiedShard): void {

@@ -153,7 +153,8 @@ for (const variant of supportedVariants()) {
       rows.push(Array.from({ length: cols }, (_, i) => (i === 3 ? 127 : i % 7) + 0.5 * (i % 2)));
       const x = Float32Array.from(rows.flat());
       const [codes, scales, sums] = [host.take(cols * 8), host.take(64), host.take(64)];
-      host.kernels.quantize(rows.length, cols, host.floats(x), 0, codes, scales, sums);
+      const balance = host.floats(new Float32Array(cols).fill(1));
+      host.kernels.quantize(rows.length, cols, host.floats(x), 0, balance, codes, scales, sums);
       const expected = quantizeReference(x, rows.length, cols);
       assert.deepEqual(host.readBytes(codes, x.length), expected.codes);
       assert.deepEqual(host.readFloats(scales, rows.length), expected.scales);
@@ -251,15 +252,31 @@ for (const variant of supportedVariants()) {
           assert.ok(Math.abs(normed[r * cols + c] - expected) < 2e-6);
         }
       }
+      const balance = Float32Array.from({ length: cols }, () => 0.1 + next());
+      const balanceAt = host.floats(balance);
       const [line, codes, scales, sums] = [host.take(256), host.take(256), host.take(64), host.take(64)];
-      host.kernels.norm_modulate_quantize(rows, cols, at, shift, scale, 2, 8 * cols, 1e-6, line, codes, scales, sums);
-      const expected = quantizeReference(normed, rows, cols);
+      host.kernels.norm_modulate_quantize(
+        rows,
+        cols,
+        at,
+        shift,
+        scale,
+        2,
+        8 * cols,
+        1e-6,
+        line,
+        balanceAt,
+        codes,
+        scales,
+        sums,
+      );
+      const expected = quantizeReference(normed, rows, cols, balance);
       assert.deepEqual(host.readBytes(codes, rows * cols), expected.codes);
       assert.deepEqual(host.readFloats(scales, rows), expected.scales);
       assert.deepEqual(host.readInts(sums, rows), expected.sums);
       host.kernels.gelu(rows, cols, at, out);
-      const gelu = quantizeReference(host.readFloats(out, rows * cols), rows, cols);
-      host.kernels.gelu_quantize(rows, cols, at, line, codes, scales, sums);
+      const gelu = quantizeReference(host.readFloats(out, rows * cols), rows, cols, balance);
+      host.kernels.gelu_quantize(rows, cols, at, line, balanceAt, codes, scales, sums);
       assert.deepEqual(host.readBytes(codes, rows * cols), gelu.codes);
       const y = host.floats(normed);
       host.kernels.add_rows(rows, cols, at, shift, 3, out);

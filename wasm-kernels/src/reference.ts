@@ -9,16 +9,17 @@ export interface QuantizedRows {
   readonly sums: Int32Array;
 }
 
-/** Per-token symmetric int8 of x [rows, cols]: r = 127 / absmax in float32, nearest-even, -127..127. */
-export function quantizeReference(x: Float32Array, rows: number, cols: number): QuantizedRows {
+/** Per-token symmetric int8 of x [rows, cols] times balance [cols]: r = 127 / absmax in float32, nearest-even, -127..127. */
+export function quantizeReference(x: Float32Array, rows: number, cols: number, balance?: Float32Array): QuantizedRows {
+  const value = (row: number, c: number) => Math.fround(x[row * cols + c] * (balance?.[c] ?? 1));
   const out = { codes: new Int8Array(rows * cols), scales: new Float32Array(rows), sums: new Int32Array(rows) };
   for (let row = 0; row < rows; row++) {
     let absmax = 0;
-    for (let c = 0; c < cols; c++) absmax = Math.max(absmax, Math.abs(x[row * cols + c]));
+    for (let c = 0; c < cols; c++) absmax = Math.max(absmax, Math.abs(value(row, c)));
     const factor = absmax > 0 ? Math.fround(127 / absmax) : 0;
     out.scales[row] = absmax / 127;
     for (let c = 0; c < cols; c++) {
-      const scaled = Math.fround(x[row * cols + c] * factor);
+      const scaled = Math.fround(value(row, c) * factor);
       const code = Number.isNaN(scaled) ? 0 : nearestEven(Math.min(127, Math.max(-127, scaled)));
       out.codes[row * cols + c] = code;
       out.sums[row] += code;

@@ -22,7 +22,7 @@ const engines: { name: string; open: () => Promise<Engine> }[] = [
   })),
 ];
 
-function codes(bits: 4 | 8, outFeatures: number, inFeatures: number): LinearSource {
+function codes(bits: 4 | 8, outFeatures: number, inFeatures: number, balanced = false): LinearSource {
   const random = noise(bits, outFeatures * inFeatures);
   const flat = Uint8Array.from(random, (value) => Math.floor(Math.abs(value) * 1e6) % 2 ** bits);
   const wide = panelsFromCodes(flat, outFeatures, inFeatures);
@@ -35,6 +35,7 @@ function codes(bits: 4 | 8, outFeatures: number, inFeatures: number): LinearSour
     scale: Float32Array.from({ length: outFeatures }, (_, i) => (i + 1) / 1024),
     zero: Uint8Array.from({ length: outFeatures }, (_, i) => (i * 29) % 2 ** bits),
     bias: noise(11, outFeatures),
+    balance: balanced ? noise(12, inFeatures).map((value) => 1 + Math.abs(value)) : undefined,
   };
 }
 
@@ -109,7 +110,7 @@ for (const { name, open } of engines) {
       it(`W${bits}A8 linear: the reference's bits, for one row and for more than a block of rows`, async () => {
         for (const rows of [1, 200]) {
           const [engine, reference] = [await open(), new ReferenceEngine()];
-          const run = (e: Engine) => e.apply(e.linear(codes(bits, 21, 24)), e.operand(matrix(e, rows)));
+          const run = (e: Engine) => e.apply(e.linear(codes(bits, 21, 24, rows > 1)), e.operand(matrix(e, rows)));
           assert.deepEqual(await engine.read(run(engine)), await reference.read(run(reference)));
         }
       });
@@ -119,6 +120,7 @@ for (const { name, open } of engines) {
           const run = (e: Engine) => {
             const operand = e.operand(matrix(e), pass === 'norm' ? norm(e) : { kind: pass });
             const quantized = e.apply(e.linear(codes(bits, 16, 24)), operand);
+            e.accumulate(quantized, e.apply(e.linear(codes(bits, 16, 24, true)), operand));
             e.accumulate(quantized, e.apply(e.linear(float(16, 24)), operand));
             return quantized;
           };

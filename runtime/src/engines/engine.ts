@@ -30,6 +30,8 @@ export type LinearSource = {
       readonly scale: Float32Array;
       /** [out]: the code that stands for 0. */
       readonly zero: Uint8Array;
+      /** [in]: activations are multiplied by it before they are quantized; the weight was divided by it. */
+      readonly balance?: Float32Array;
     }
 );
 
@@ -73,6 +75,8 @@ export interface Engine {
   read(tensor: Tensor): Promise<Float32Array>;
 
   operand(source: Tensor, pass?: Operand['pass']): Operand;
+  /** The operand after its pass, in float. */
+  materialize(operand: Operand): Tensor;
   /** x W^T + bias: [..., in] to [..., out]. */
   apply(linear: Linear, operand: Operand): Tensor;
   /** Self- or cross-attention over heads that lie side by side in the channels: q [B, N, H D], k and v [B, L, H D]. */

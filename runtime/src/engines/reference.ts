@@ -86,6 +86,10 @@ export class ReferenceEngine implements Engine {
     return { source, pass };
   }
 
+  materialize(operand: Operand): Tensor {
+    return make(this.#pass(operand), operand.source.shape);
+  }
+
   apply(linear: Linear, operand: Operand): Tensor {
     const { source, codes } = linear as ReferenceLinear;
     const x = this.#pass(operand);
@@ -104,7 +108,7 @@ export class ReferenceEngine implements Engine {
         zeros: source.zero,
         bias,
       };
-      return make(linearReference(quantizeReference(x, rows, inFeatures), weight), shape);
+      return make(linearReference(quantizeReference(x, rows, inFeatures, source.balance), weight), shape);
     }
     const { weight } = source;
     const out = new Float32Array(rows * outFeatures);

@@ -13,7 +13,8 @@ const IN = 68;
 /** undefined when all is well, else what differed. */
 export async function selfTest(engine: Engine): Promise<string | undefined> {
   const x = Float32Array.from({ length: ROWS * IN }, (_, i) => ((i * 37) % 19 === 0 ? 9 : ((i * 7919) % 41) - 20));
-  const expectedRows = quantizeReference(x, ROWS, IN);
+  const balance = Float32Array.from({ length: IN }, (_, i) => 0.5 + (i % 7) / 4);
+  const expectedRows = quantizeReference(x, ROWS, IN, balance);
   for (const bits of [8, 4] as const) {
     const top = (1 << bits) - 1;
     const codes = Uint8Array.from({ length: OUT * IN }, (_, i) =>
@@ -26,7 +27,17 @@ export async function selfTest(engine: Engine): Promise<string | undefined> {
     const wide = panelsFromCodes(codes, OUT, IN);
     const panels = bits === 8 ? wide : nibblesFromPanels(wide);
     const mark = engine.mark();
-    const layer = engine.linear({ kind: 'codes', outFeatures: OUT, inFeatures: IN, bits, panels, scale, zero, bias });
+    const layer = engine.linear({
+      kind: 'codes',
+      outFeatures: OUT,
+      inFeatures: IN,
+      bits,
+      panels,
+      scale,
+      zero,
+      bias,
+      balance,
+    });
     const out = await engine.read(engine.apply(layer, engine.operand(engine.input(x, [ROWS, IN]))));
     engine.release(mark);
     const wrong = out.findIndex((value, i) => !Object.is(value, expected[i]));

@@ -28,6 +28,8 @@ interface WasmLinear extends Linear {
   readonly bias: number;
   readonly scale: number;
   readonly zero: number;
+  /** float32 [in]. */
+  readonly balance: number;
 }
 
 interface Quantized {
@@ -38,7 +40,8 @@ interface Quantized {
 
 interface WasmOperand extends Operand {
   float?: WasmTensor;
-  quantized?: Quantized;
+  /** By balance: layers of one balance share codes. */
+  readonly quantized: Map<number, Quantized>;
 }
 
 /** Rows of a tile, at most: that many more rows of codes must be readable. */
@@ -55,6 +58,8 @@ export class WasmEngine implements Engine {
   readonly name: string;
   readonly #kernels: Kernels;
   readonly #memory: WasmMemory;
+  /** Every balance once, that of ones included: layers which share it, by its values, share quantized operands. */
+  readonly #balances: { values: Float32Array; at: number }[] = [];
 
   constructor(kernels: Kernels, memory: WasmMemory) {
     this.name = `wasm-${kernels.variant}`;
@@ -84,6 +89,7 @@ export class WasmEngine implements Engine {
       this.#memory.allocate(4 * columns),
       this.#memory.allocate(4 * columns),
     ];
+    const balance = this.#balance(source.balance ?? new Float32Array(inFeatures).fill(1));
     this.#memory.u8(panels, source.panels.length).set(source.panels);
     this.#memory.f32(scale, columns).fill(0).set(source.scale);
     const shift = source.bits === 8 && this.#kernels.form === 'signed' ? 128 : 0;
@@ -91,7 +97,18 @@ export class WasmEngine implements Engine {
       .i32(zero, columns)
       .fill(0)
       .set(Int32Array.from(source.zero, (code) => code - shift));
-    return { outFeatures, inFeatures, weightBits: source.bits, panels, bias, scale, zero } as WasmLinear;
+    return { outFeatures, inFeatures, weightBits: source.bits, panels, bias, scale, zero, balance } as WasmLinear;
+  }
+
+  #balance(values: Float32Array): number {
+    const same = (other: Float32Array) =>
+      other.length === values.length && other.every((value, i) => value === values[i]);
+    const known = this.#balances.find((candidate) => same(candidate.values));
+    if (known) return known.at;
+    const at = this.#memory.allocate(4 * values.length);
+    this.#memory.f32(at, values.length).set(values);
+    this.#balances.push({ values, at });
+    return at;
   }
 
   #floatLinear(weight: Float32Array, outFeatures: number, inFeatures: number, bias: number): Linear {
@@ -101,7 +118,7 @@ export class WasmEngine implements Engine {
     this.#memory.f32(rows, weight.length).set(weight);
     this.#kernels.transpose_panels(outFeatures, inFeatures, rows, 4 * inFeatures, panels);
     this.release(mark);
-    return { outFeatures, inFeatures, weightBits: 32, panels, bias, scale: 0, zero: 0 } as WasmLinear;
+    return { outFeatures, inFeatures, weightBits: 32, panels, bias, scale: 0, zero: 0, balance: 0 } as WasmLinear;
   }
 
   constant(data: Float32Array, shape: readonly number[]): Tensor {
@@ -114,6 +131,7 @@ export class WasmEngine implements Engine {
 
   release(mark: number): void {
     this.#memory.release(mark);
+    while ((this.#balances.at(-1)?.at ?? -1) >= mark) this.#balances.pop();
   }
 
   input(data: Float32Array, shape: readonly number[]): Tensor {
@@ -131,7 +149,12 @@ export class WasmEngine implements Engine {
   }
 
   operand(source: Tensor, pass: Operand['pass'] = { kind: 'none' }): Operand {
-    return { source, pass };
+    return { source, pass, quantized: new Map() } as WasmOperand;
+  }
+
+  materialize(operand: Operand): Tensor {
+    const shared = operand as WasmOperand;
+    return (shared.float ??= this.#pass(operand));
   }
 
   apply(linear: Linear, operand: Operand): Tensor {
@@ -148,7 +171,7 @@ export class WasmEngine implements Engine {
   }
 
   #applyFloat(linear: WasmLinear, operand: WasmOperand, rows: number, out: WasmTensor): void {
-    const x = (operand.float ??= this.#pass(operand));
+    const x = asWasm(this.materialize(operand));
     const tail = this.#memory.allocate(64);
     const { inFeatures: k, outFeatures: n, panels, bias } = linear;
     this.#kernels.gemm_f32(rows, n, k, x.at, x.stride, panels, 32 * k, 32, bias, out.at, 4 * n, tail);
@@ -156,7 +179,7 @@ export class WasmEngine implements Engine {
   }
 
   #applyCodes(linear: WasmLinear, operand: WasmOperand, rows: number, out: WasmTensor): void {
-    const { codes, scales, sums } = (operand.quantized ??= this.#quantize(operand));
+    const { codes, scales, sums } = this.#quantized(operand, linear.balance);
     const { inFeatures: k, outFeatures: n, panels, scale, zero, bias, weightBits } = linear;
     const run = weightBits === 4 ? this.#kernels.linear_u4 : this.#kernels.linear_u8;
     const scratch = this.#memory.allocate(linearScratchBytes(Math.min(rows, LINEAR_ROWS), k / 4));
@@ -183,8 +206,14 @@ export class WasmEngine implements Engine {
     return out;
   }
 
+  #quantized(operand: WasmOperand, balance: number): Quantized {
+    const known = operand.quantized.get(balance) ?? this.#quantize(operand, balance);
+    operand.quantized.set(balance, known);
+    return known;
+  }
+
   /** The operand as int8 rows, its pass fused with the quantization. */
-  #quantize({ source, pass }: Operand): Quantized {
+  #quantize({ source, pass }: Operand, balance: number): Quantized {
     const { at } = pass.kind === 'silu' ? this.#pass({ source, pass }) : asWasm(source);
     const { rows, channels } = this.#vectorized(source);
     const codes = this.#memory.allocate((rows + TILE_ROWS) * channels);
@@ -204,13 +233,14 @@ export class WasmEngine implements Engine {
         vectorStride,
         pass.eps,
         line,
+        balance,
         codes,
         scales,
         sums,
       );
     } else {
       const run = pass.kind === 'gelu' ? gelu_quantize : quantize;
-      run(rows, channels, at, line, codes, scales, sums);
+      run(rows, channels, at, line, balance, codes, scales, sums);
     }
     return { codes, scales, sums };
   }

@@ -15,6 +15,7 @@ export type TensorValue =
 /** Names of the tensors that stand beside the codes `<linear>.weight`. */
 export const scaleName = (linear: string) => `${linear}.weight.scale`;
 export const zeroName = (linear: string) => `${linear}.weight.zero`;
+export const balanceName = (linear: string) => `${linear}.weight.balance`;
 
 interface Parts {
   readonly spec: LinearSpec;
@@ -22,6 +23,9 @@ interface Parts {
   bias?: Float32Array;
   scale?: Float32Array;
   zero?: Uint8Array;
+  balance?: Float32Array;
+  /** Whether the model has one. */
+  readonly balanced: boolean;
 }
 
 type Slot = (value: TensorValue, shape: readonly number[]) => void;
@@ -33,9 +37,10 @@ export class WeightLoader implements ModelWeights {
   readonly #slots = new Map<string, Slot>();
   readonly #missing: Set<string>;
 
-  constructor({ linears, tables }: ConfiguredArchitecture, engine: Engine) {
+  /** @param names of the tensors that will come; a checkpoint's are all float, so only an artifact need say them */
+  constructor({ linears, tables }: ConfiguredArchitecture, engine: Engine, names: ReadonlySet<string> = new Set()) {
     this.#engine = engine;
-    for (const spec of linears) this.#expectLinear(spec);
+    for (const spec of linears) this.#expectLinear(spec, names.has(balanceName(spec.name)));
     for (const spec of tables) this.#expectTable(spec);
     this.#missing = new Set([...linears, ...tables].map(({ name }) => name));
   }
@@ -77,37 +82,50 @@ export class WeightLoader implements ModelWeights {
   #expectTable({ name, shape }: TableSpec): void {
     this.#slots.set(name, (value, got) => {
       checkShape(name, got, shape);
-      if (value.kind !== 'float')
-        throw new EdgeDitError('checkpoint-mismatch', `table ${name} must be float, got ${value.kind}.`);
+      if (value.kind !== 'float') throw wrongKind(name, 'float', value);
       this.#tables.set(name, { tensor: this.#engine.constant(value.data, shape), values: value.data });
       this.#missing.delete(name);
     });
   }
 
-  #expectLinear(spec: LinearSpec): void {
+  #expectLinear(spec: LinearSpec, balanced: boolean): void {
     const { name, outFeatures, inFeatures } = spec;
-    const parts: Parts = { spec };
+    const parts: Parts = { spec, balanced };
     this.#slots.set(`${name}.weight`, (value, got) => {
       checkShape(`${name}.weight`, got, [outFeatures, inFeatures]);
       parts.weight = value;
       this.#complete(parts);
     });
-    const vector = (suffix: string, take: (value: TensorValue) => boolean) => {
-      this.#slots.set(suffix, (value, got) => {
-        checkShape(suffix, got, [outFeatures]);
-        if (!take(value))
-          throw new EdgeDitError('checkpoint-mismatch', `tensor ${suffix} has the wrong kind of numbers.`);
-        this.#complete(parts);
-      });
-    };
-    if (spec.bias) vector(`${name}.bias`, (value) => value.kind === 'float' && (parts.bias = value.data) !== undefined);
-    vector(scaleName(name), (value) => value.kind === 'float' && (parts.scale = value.data) !== undefined);
-    vector(zeroName(name), (value) => value.kind === 'bytes' && (parts.zero = value.data) !== undefined);
+    this.#expectVector(`${name}.bias`, outFeatures, spec.bias, parts, (data) => {
+      parts.bias = data;
+    });
+    this.#expectVector(scaleName(name), outFeatures, true, parts, (data) => {
+      parts.scale = data;
+    });
+    this.#expectVector(balanceName(name), inFeatures, balanced, parts, (data) => {
+      parts.balance = data;
+    });
+    this.#slots.set(zeroName(name), (value, got) => {
+      checkShape(zeroName(name), got, [outFeatures]);
+      if (value.kind !== 'bytes') throw wrongKind(zeroName(name), 'bytes', value);
+      parts.zero = value.data;
+      this.#complete(parts);
+    });
+  }
+
+  #expectVector(name: string, length: number, wanted: boolean, parts: Parts, take: (data: Float32Array) => void): void {
+    if (!wanted) return;
+    this.#slots.set(name, (value, got) => {
+      checkShape(name, got, [length]);
+      if (value.kind !== 'float') throw wrongKind(name, 'float', value);
+      take(value.data);
+      this.#complete(parts);
+    });
   }
 
   #complete(parts: Parts): void {
-    const { spec, weight, bias, scale, zero } = parts;
-    if (!weight || (spec.bias && !bias)) return;
+    const { spec, weight, bias, scale, zero, balance } = parts;
+    if (!weight || (spec.bias && !bias) || (parts.balanced && !balance)) return;
     const { name, outFeatures, inFeatures } = spec;
     const shared = { outFeatures, inFeatures, bias };
     if (weight.kind === 'float') {
@@ -115,13 +133,17 @@ export class WeightLoader implements ModelWeights {
     } else if (weight.kind === 'codes') {
       if (!scale || !zero) return;
       const { bits, panels } = weight;
-      this.#linears.set(name, this.#engine.linear({ ...shared, kind: 'codes', bits, panels, scale, zero }));
+      this.#linears.set(name, this.#engine.linear({ ...shared, kind: 'codes', bits, panels, scale, zero, balance }));
     } else {
-      throw new EdgeDitError('checkpoint-mismatch', `tensor ${name}.weight is bytes without a meaning.`);
+      throw wrongKind(`${name}.weight`, 'float or codes', weight);
     }
     parts.weight = undefined;
     this.#missing.delete(name);
   }
+}
+
+function wrongKind(name: string, expected: string, { kind }: TensorValue): EdgeDitError {
+  return new EdgeDitError('checkpoint-mismatch', `tensor ${name} holds ${kind}, expected ${expected}.`);
 }
 
 function checkShape(name: string, got: readonly number[], expected: readonly number[]): void {

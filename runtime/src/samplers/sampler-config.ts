@@ -71,7 +71,7 @@ export function parseSamplerConfig<T extends z.core.$ZodShape>(
   if (result.success) return result.data as z.output<z.ZodMiniObject<T>>;
   const problems = result.error.issues.map((issue) => {
     const key = String(issue.path[0] ?? 'config');
-    return `${key} = ${shown(config[key])} (${issue.message.replace(/^Invalid input: /, '')})`;
+    return `${key} = ${shown(config[key])} (${issue.message})`;
   });
   throw unsupported(name, problems.join('; '));
 }

@@ -18,7 +18,13 @@ const imports = (name: string, how = 'import x from') => `${how} ${JSON.stringif
 
 test('dependencies point one way', () => {
   const manifest = { 'runtime/package.json': '{"dependencies":{"zod":"1","@edge-dit/wasm-kernels":"1"}}' };
-  const wrong = [imports('@edge-dit/sdk/stores'), imports('node:fs'), imports('../../sdk/src/a.ts'), imports('hono')];
+  const wrong = [
+    imports('@edge-dit/sdk/stores'),
+    imports('node:fs'),
+    imports('../../sdk/src/a.ts'),
+    imports('hono'),
+    imports('zod'),
+  ];
   const right = [
     imports('@edge-dit/wasm-kernels'),
     imports('zod/mini'),
@@ -27,7 +33,7 @@ test('dependencies point one way', () => {
   ];
   assert.deepEqual(
     found(dependencies, { ...manifest, 'runtime/src/a.ts': right.join('') + wrong.join('') }),
-    [5, 6, 7, 8].map((line) => `runtime/src/a.ts:${line}`),
+    [5, 6, 7, 8, 9].map((line) => `runtime/src/a.ts:${line}`),
   );
   assert.deepEqual(found(dependencies, { ...manifest, 'runtime/src/a.test.ts': wrong[1] + wrong[3] }), []);
   assert.deepEqual(found(dependencies, { 'runtime/src/a.ts': `// ${wrong[0]}` }), []);

@@ -20,7 +20,11 @@ interface Rule {
   readonly mayIn?: Readonly<Record<string, readonly string[]>>;
   /** Files that may import `node:`; every file, where it is not given. */
   readonly node?: readonly string[];
+  /** Imports that bundles have no room for, and what to import instead. */
+  readonly instead?: Readonly<Record<string, string>>;
 }
+
+const SMALL = { zod: 'zod/mini' };
 
 const RULES: Readonly<Record<string, Rule>> = {
   'wasm-kernels': { may: [], node: ['wasm-kernels/src/emit.ts'] },
@@ -28,6 +32,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     may: ['wasm-kernels'],
     mayIn: { functions: [] },
     node: ['runtime/src/stores/fs.ts', 'runtime/src/onnx/ort-node.ts'],
+    instead: SMALL,
   },
   functions: {
     may: ['runtime', 'wasm-kernels'],
@@ -36,6 +41,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     node: ['bundle-worker', 'listen', 'serve-workerd', 'store-server', 'targets/node'].map(
       (name) => `functions/src/${name}.ts`,
     ),
+    instead: SMALL,
   },
   sdk: { may: ['runtime', 'wasm-kernels'], mayIn: { functions: ['sdk/src/cli'] } },
   examples: { may: ['functions', 'runtime', 'sdk', 'wasm-kernels'] },
@@ -83,6 +89,8 @@ function problemOf({ file, folder, rule, declares }: Importer, target: string): 
     const allowed = rule.may.join(', ') || 'nothing';
     return `${folder} must not import ${name} here (it may: ${allowed}); move the code, or turn the dependency around`;
   }
+  const smaller = rule.instead?.[target];
+  if (smaller !== undefined && !isTest(file)) return `${target} is too large for a worker; import ${smaller}`;
   if (isTest(file) || !declares || declares.has(name)) return undefined;
   return `${name} is not a dependency in ${folder}/package.json; add it there`;
 }

@@ -3,7 +3,7 @@ import { EXIT, type ExitCode } from './exit-code.ts';
 import { Output } from './output.ts';
 
 /** How long an interrupted command may take to clean up. */
-const GRACE_MS = 2000;
+const GRACE_MS = 5000;
 
 export class Session {
   readonly #controller = new AbortController();

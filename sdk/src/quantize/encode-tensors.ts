@@ -3,9 +3,11 @@ import { nibblesFromPanels, panelsFromCodes } from '@edge-dit/runtime/format/enc
 import { floatToHalf } from '@edge-dit/runtime/format/half';
 import type { PackTensor } from '@edge-dit/runtime/format/pack';
 import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
-import { scaleName, zeroName } from '@edge-dit/runtime/models/weights';
+import { balanceName, scaleName, zeroName } from '@edge-dit/runtime/models/weights';
+import type { Calibration } from '../calibrate/calibrate.ts';
 import type { CanonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Recipe } from '../recipes/recipe.ts';
+import { balances } from './balance.ts';
 import { quantizeWeight } from './quantize-weight.ts';
 
 export type LayerRecord = {
@@ -39,6 +41,7 @@ function encodeFloat(name: string, shape: readonly number[], data: Float32Array,
 async function* encodeLinear(
   spec: LinearSpec,
   bits: 4 | 8 | 16,
+  balance: Float32Array | undefined,
   { tensors }: CanonicalCheckpoint,
 ): AsyncGenerator<PackTensor> {
   const { name, outFeatures, inFeatures, group } = spec;
@@ -46,12 +49,14 @@ async function* encodeLinear(
   const weight = await tensors.get(`${name}.weight`)!.read();
   if (bits === 16) yield encodeFloat(`${name}.weight`, shape, weight, group);
   else {
-    const { codes, scale, zero } = quantizeWeight(weight, outFeatures, inFeatures, bits);
+    const balanced = balance ? weight.map((value, i) => value / balance[i % inFeatures]) : weight;
+    const { codes, scale, zero } = quantizeWeight(balanced, outFeatures, inFeatures, bits);
     const wide = panelsFromCodes(codes, outFeatures, inFeatures);
     const [encoding, bytes] = bits === 8 ? ['u8-8x4', wide] : ['u4-8x4', nibblesFromPanels(wide)];
     yield { name: `${name}.weight`, shape, encoding, bytes, group } as PackTensor;
     yield encodeFloat(scaleName(name), [outFeatures], scale, group);
     yield { name: zeroName(name), shape: [outFeatures], encoding: 'u8', bytes: zero, group };
+    if (balance) yield encodeFloat(balanceName(name), [inFeatures], balance, group);
   }
   if (spec.bias) yield encodeFloat(`${name}.bias`, [outFeatures], await tensors.get(`${name}.bias`)!.read(), group);
 }
@@ -60,14 +65,18 @@ async function* encodeLinear(
 export async function* encodeTensors(
   checkpoint: CanonicalCheckpoint,
   recipe: Recipe,
+  calibration: Calibration | undefined,
   onLayer: (layer: LayerRecord) => void,
 ): AsyncGenerator<PackTensor> {
   const { linears, tables } = checkpoint.architecture;
+  const quantized = new Set(linears.filter((spec) => recipe.weightBits(spec) !== 16).map(({ name }) => name));
+  const balance =
+    calibration && recipe.balance && (await balances(checkpoint, calibration, quantized, recipe.balance.alpha));
   const groups = new Set([...linears, ...tables].map(({ group }) => group));
   for (const group of orderGroups([...groups])) {
     for (const spec of linears.filter((linear) => linear.group === group)) {
       const bits = recipe.weightBits(spec);
-      yield* encodeLinear(spec, bits, checkpoint);
+      yield* encodeLinear(spec, bits, balance?.get(spec.name), checkpoint);
       onLayer({ name: spec.name, weightBits: bits, activationBits: bits === 16 ? 32 : 8 });
     }
     for (const { name, shape } of tables.filter((table) => table.group === group)) {

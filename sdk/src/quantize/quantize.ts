@@ -7,6 +7,7 @@ import { type PackTensor, packShards } from '@edge-dit/runtime/format/pack';
 import { vaeFactors } from '@edge-dit/runtime/onnx/vae-decoder';
 import type { WritableStore } from '@edge-dit/runtime/stores/store';
 import { loadTokenizer } from '@edge-dit/runtime/text/tokenizer';
+import { type CalibrateOptions, type Calibration, calibrate } from '../calibrate/calibrate.ts';
 import { type CanonicalCheckpoint, canonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { type Published, publish } from '../publish.ts';
@@ -23,7 +24,11 @@ export interface QuantizeOptions {
   readonly license?: string;
   readonly attribution?: string;
   readonly classNames?: readonly string[];
+  /** For recipes that need one; the defaults of `calibrate` without it. */
+  readonly calibration?: Pick<CalibrateOptions, 'prompts' | 'classes' | 'steps' | 'guidance' | 'seed'>;
   readonly signal?: AbortSignal;
+  /** While a recipe that needs it calibrates. */
+  readonly onCalibrate?: CalibrateOptions['onStep'];
   /** After each linear layer. */
   readonly onLayer?: (layer: LayerRecord, done: number, total: number) => void;
 }
@@ -42,7 +47,10 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
   const layers: LayerRecord[] = [];
   const records: TensorRecord[] = [];
   const shardRecords: { sha256: string; length: number }[] = [];
-  const tensors = encodeTensors(canonical, recipe, (layer) => {
+  const calibration = recipe.balance
+    ? await calibrate({ checkpoint, signal, onStep: options.onCalibrate, ...options.calibration })
+    : undefined;
+  const tensors = encodeTensors(canonical, recipe, calibration, (layer) => {
     layers.push(layer);
     onLayer?.(layer, layers.length, total);
   });
@@ -60,7 +68,8 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
     signal,
     shards: shards(),
     files: files.map(({ record, bytes }) => ({ name: record.name, bytes })),
-    manifest: async () => (manifest = await describe(options, canonical, { records, shardRecords, layers, files })),
+    manifest: async () =>
+      (manifest = await describe(options, canonical, { records, shardRecords, layers, files, calibration })),
   });
   return { ...published, manifest: manifest! };
 }
@@ -77,6 +86,7 @@ interface Packed {
   readonly shardRecords: { sha256: string; length: number }[];
   readonly layers: LayerRecord[];
   readonly files: readonly AuxiliaryFile[];
+  readonly calibration: Calibration | undefined;
 }
 
 interface AuxiliaryFile {
@@ -128,10 +138,17 @@ async function describe(options: QuantizeOptions, canonical: CanonicalCheckpoint
       activations: 'int8, symmetric, per token, dynamic',
       layers: packed.layers,
       floatBytes16: 2 * floats,
+      ...(packed.calibration && recipe.balance
+        ? { balance: { ...recipe.balance }, calibration: describeCalibration(packed.calibration) }
+        : {}),
     },
     ...(license === undefined ? {} : { license }),
     ...(attribution === undefined ? {} : { attribution }),
   };
+}
+
+function describeCalibration({ sha256, conditions, steps, seed }: Calibration) {
+  return { sha256, conditions: [...conditions], steps, seed };
 }
 
 async function describePipeline(

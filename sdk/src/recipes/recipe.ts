@@ -8,6 +8,11 @@ export interface Recipe {
   readonly name: string;
   readonly summary: string;
   weightBits(layer: LinearSpec): WeightBits;
+  /** Static balance of channels between weights and activations: SmoothQuant's, in ViDiT-Q's convention. Needs calibration. */
+  readonly balance?: {
+    /** m = max|w|^alpha / max|x|^(1 - alpha) for each input channel; x is multiplied by it, the weight divided. */
+    readonly alpha: number;
+  };
 }
 
 /** Kernels take four inputs at a time; layers that do not come so stay float, as the islands do. */

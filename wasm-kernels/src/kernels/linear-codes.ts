@@ -35,7 +35,7 @@ export interface LinearOptions {
   readonly mr: number;
 }
 
-const LOW_NIBBLES = i32.const(0x0f);
+const LOW_NIBBLES = /* @__PURE__ */ i32.const(0x0f);
 const TAIL_ROW_BYTES = 32;
 
 /** Scratch that a call with these sizes needs, in bytes, for any variant and tile up to 8 rows. */

@@ -80,10 +80,10 @@ interface QuantizedRow {
 }
 
 /**
- * Symmetric int8 of one row: r = 127 / absmax, q = nearest-even(x r) in -127..127, scale = absmax / 127, and the
- * row's sum of q. A row of zeros gives r = scale = 0.
+ * Symmetric int8 of one row times `balance` [cols]: r = 127 / absmax, q = nearest-even(x r) in -127..127,
+ * scale = absmax / 127, and the row's sum of q. A row of zeros gives r = scale = 0.
  */
-function quantizeRow(local: NewLocal, bytes: Address) {
+function quantizeRow(local: NewLocal, bytes: Address, balance: Address) {
   const at = local('i32');
   const target = local('i32');
   const largest = local('v128');
@@ -91,9 +91,10 @@ function quantizeRow(local: NewLocal, bytes: Address) {
   const q = local('v128');
   const sum = local('v128');
   const absmax = local('f32');
+  const balanced = (from: Address) => f32x4.mul(v128.load(i32.add(from, at)), v128.load(i32.add(balance, at)));
   return (from: Address, to: QuantizedRow): Statement[] => [
     largest.set(v128.zero),
-    ...forBytes(at, bytes, 16, [largest.set(f32x4.max(largest, f32x4.abs(v128.load(i32.add(from, at)))))]),
+    ...forBytes(at, bytes, 16, [largest.set(f32x4.max(largest, f32x4.abs(balanced(from))))]),
     absmax.set(maxLanes(largest)),
     factor.set(f32x4.splat(f32.select(f32.div(f32.const(127), absmax), f32.const(0), f32.gt(absmax, f32.const(0))))),
     f32.store(to.scale, f32.div(absmax, f32.const(127))),
@@ -101,7 +102,7 @@ function quantizeRow(local: NewLocal, bytes: Address) {
     target.set(to.codes),
     ...forBytes(at, bytes, 16, [
       // The bounds only matter where 127 / absmax overflowed to infinity.
-      q.set(f32x4.mul(v128.load(i32.add(from, at)), factor)),
+      q.set(f32x4.mul(balanced(from), factor)),
       q.set(f32x4.min(f32x4.max(q, splat(-127)), splat(127))),
       q.set(i32x4.trunc_sat_f32x4_s(f32x4.nearest(q))),
       sum.set(i32x4.add(sum, q)),
@@ -131,15 +132,15 @@ function mapRows(name: string, pass: (local: NewLocal, bytes: Address) => RowPas
   });
 }
 
-/** (rows, cols, x, line, codes, scales, sums): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
+/** (rows, cols, x, line, balance, codes, scales, sums): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
 function quantizeRows(name: string, pass?: (local: NewLocal, bytes: Address) => RowPass): WasmFunction {
   return defineFunction(
     name,
-    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
-    ([rows, cols, x, line, codes, scales, sums], local) => {
+    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+    ([rows, cols, x, line, balance, codes, scales, sums], local) => {
       const row = local('i32');
       const bytes = local('i32');
-      const quantize = quantizeRow(local, bytes);
+      const quantize = quantizeRow(local, bytes, balance);
       const to = { codes, scale: scales, sum: sums };
       const body = pass ? [...pass(local, bytes)(x, line), ...quantize(line, to)] : quantize(x, to);
       return [
@@ -182,14 +183,14 @@ export const normModulateRows = defineFunction(
   },
 );
 
-/** (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, codes, scales, sums); `line` is scratch [cols]. */
+/** (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, scales, sums); `line` is scratch [cols]. */
 export const normModulateQuantizeRows = defineFunction(
   'norm_modulate_quantize',
-  [...NORM_PARAMETERS, 'i32', 'i32', 'i32', 'i32'],
-  ([rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, codes, scales, sums], local) => {
+  [...NORM_PARAMETERS, 'i32', 'i32', 'i32', 'i32', 'i32'],
+  ([rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, scales, sums], local) => {
     const [row, bytes, shiftRow, scaleRow] = Array.from({ length: 4 }, () => local('i32'));
     const pass = normModulate(local, bytes, eps, shiftRow, scaleRow);
-    const quantize = quantizeRow(local, bytes);
+    const quantize = quantizeRow(local, bytes, balance);
     return [
       bytes.set(bytesOf(cols)),
       count(row, rows, 1, [

@@ -74,9 +74,16 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
       license,
       attribution,
       signal,
+      onCalibrate: (done, total) => {
+        if (done === 1) bar = output.progress('calibrating', total, 'steps');
+        bar?.update(done);
+      },
       onLayer: (_layer, done, total) => {
-        bar ??= output.progress('quantizing', total, 'layers');
-        bar.update(done);
+        if (done === 1) {
+          bar?.stop();
+          bar = output.progress('quantizing', total, 'layers');
+        }
+        bar?.update(done);
       },
     });
     bar?.stop();

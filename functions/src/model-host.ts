@@ -88,6 +88,11 @@ export class ModelHost {
     }
   }
 
+  /** Closes what was opened, after the generations under way. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#entries.values()].map(({ pipeline }) => pipeline?.close()));
+  }
+
   /** A message less the place of the store, which is the operator's business. */
   redact(message: string): string {
     return message.replaceAll(this.#options.pipeline.store.name, 'the store');

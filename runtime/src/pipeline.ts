@@ -4,9 +4,8 @@
  */
 
 import type { Variant } from '@edge-dit/wasm-kernels';
-import type { Engine } from './engines/engine.ts';
-import { type KernelModules, openWasmEngine } from './engines/open-wasm.ts';
-import { EdgeDitError } from './errors.ts';
+import { type KernelModules, type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
+import { EdgeDitError, isEdgeDitError } from './errors.ts';
 import { fetchFile } from './fetch-model.ts';
 import type { Manifest } from './format/manifest.ts';
 import { loadManifest } from './load-manifest.ts';
@@ -82,7 +81,9 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #textEncoder: TextEncoder | undefined;
   readonly #vae: OnnxVaeDecoder | undefined;
-  #engine: { engine: Engine; notes: readonly string[] } | undefined;
+  /** The model's own encoder, under whatever wraps it. */
+  #onnxEncoder: OnnxTextEncoder | undefined;
+  #engine: OpenedEngine | undefined;
   #model: LoadedModel | undefined;
   /** The engine's activations are one stack, so requests take turns. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -129,6 +130,14 @@ export class Pipeline {
     return run;
   }
 
+  /** After what is under way, gives the engine's memory and the ONNX sessions back; the pipeline is of no use then. */
+  async close(): Promise<void> {
+    await this.#turn;
+    this.#model = undefined;
+    this.#engine?.close();
+    await Promise.all([this.#onnxEncoder?.release(), this.#vae?.release()]);
+  }
+
   async #run(request: GenerateRequest, settled: SettledRequest, hooks: GenerateHooks): Promise<Generated> {
     const { steps, guidance, height, width } = settled;
     const times = [now()];
@@ -169,6 +178,7 @@ export class Pipeline {
     const { store, kernels, variant } = this.#options;
     this.#engine ??= await openWasmEngine(kernels, this.meter, variant);
     const { engine } = this.#engine;
+    this.#refuseWhatCannotFit();
     const mark = engine.mark();
     try {
       this.#model = await loadModel(store, this.manifest, engine, { signal, onBytes, meter: this.meter });
@@ -179,13 +189,19 @@ export class Pipeline {
     }
   }
 
+  /** Before a byte is fetched: the weights alone may be more than the budget has left. */
+  #refuseWhatCannotFit(): void {
+    const bytes = this.manifest.shards.reduce((sum, { length }) => sum + length, 0);
+    this.meter.take(`the weights of ${this.manifest.model}`, bytes)();
+  }
+
   #settle(request: GenerateRequest): SettledRequest {
     const { manifest } = this;
     const { geometry } = architectureByName(manifest.architecture).configure(manifest.config);
     const factor = manifest.pipeline.vae?.spatialFactor ?? 1;
     const steps = request.steps ?? manifest.defaults.steps;
     const guidance = request.guidance ?? manifest.defaults.guidance;
-    createSampler(manifest.sampler, steps);
+    this.#checkSteps(steps);
     if (!Number.isSafeInteger(request.seed) || request.seed < 0) {
       throw new EdgeDitError('invalid-request', `seed ${request.seed} is not an integer from 0 to 2^53 - 1.`);
     }
@@ -217,6 +233,15 @@ export class Pipeline {
       unit: factor,
       microConditions: usesMicroConditions(geometry.conditioning),
     };
+  }
+
+  #checkSteps(steps: number): void {
+    try {
+      createSampler(this.manifest.sampler, steps);
+    } catch (cause) {
+      if (!isEdgeDitError(cause, 'invalid-argument')) throw cause;
+      throw new EdgeDitError('invalid-request', `steps ${steps}: ${cause.message}`, { cause });
+    }
   }
 
   async #condition(
@@ -261,13 +286,13 @@ export class Pipeline {
     const { conditioning } = this.manifest.pipeline;
     if (conditioning.type !== 'text' || !conditioning.textEncoder || !conditioning.tokenizer) return undefined;
     const { tokenizer, textEncoder } = conditioning;
-    const encoder = new OnnxTextEncoder({
+    this.#onnxEncoder = new OnnxTextEncoder({
       runtime,
       meter: this.meter,
       loadModel: () => this.#file(textEncoder),
       loadTokenizer: async () => loadTokenizer(JSON.parse(new TextDecoder().decode(await this.#file(tokenizer)))),
     });
-    return this.#options.wrapEncoder?.(encoder, this.manifest) ?? encoder;
+    return this.#options.wrapEncoder?.(this.#onnxEncoder, this.manifest) ?? this.#onnxEncoder;
   }
 
   #ownVae(runtime: OnnxRuntime): OnnxVaeDecoder | undefined {

@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodePng, type Picture } from '@edge-dit/runtime/picture';
+import { float32Tensor, serializeSafetensors } from '@edge-dit/runtime/safetensors';
 import { openCheckpoint } from '@edge-dit/sdk/checkpoint/checkpoint';
-import { generatePictures } from '@edge-dit/sdk/evaluate/generate-pictures';
+import { type EvaluatedPicture, generatePictures } from '@edge-dit/sdk/evaluate/generate-pictures';
 import { psnr } from '@edge-dit/sdk/evaluate/psnr';
 import { quantize } from '@edge-dit/sdk/quantize/quantize';
 import { recipeByName } from '@edge-dit/sdk/recipes/index';
@@ -55,6 +56,7 @@ try {
     join(example, 'results/quality.json'),
     `${JSON.stringify({ command: 'npm run evidence:quality', node: process.version, steps: 20, guidance: 3, seeds: '1..16', results }, null, 2)}\n`,
   );
+  writeFileSync(join(example, 'fixtures/float-pictures.safetensors'), floatPictures(prompts.map((_, i) => of(0, i))));
   writeFileSync(join(root, 'docs/images/emoji-float-w8a8-w4a8.png'), encodePng(sheet(pictures, prompts.length)));
   let failed = false;
   for (const { recipe, meanPsnr, worstPsnr, shardBytesOfFp16 } of results.slice(1)) {
@@ -67,6 +69,14 @@ try {
   process.exitCode = failed ? 1 : 0;
 } finally {
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** What the test of quality compares with, and whose bits it repeats. */
+function floatPictures(pictures: readonly EvaluatedPicture[]): Uint8Array {
+  const tensors = pictures.map(
+    ({ values, height, width }, i) => [`picture.${i}`, float32Tensor(values, [3, height, width])] as const,
+  );
+  return serializeSafetensors(new Map(tensors), { command: 'npm run evidence:quality' });
 }
 
 /** Pictures side by side, `columns` in a row. */

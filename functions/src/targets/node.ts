@@ -16,7 +16,12 @@ export async function serveNode(options: ServeOptions): Promise<Served> {
     meter: new Meter(budget),
     pipeline: { store, kernels: await compileKernels(), onnx: createNodeOrtRuntime },
   });
-  return listen(createApp({ models: host, limits }).fetch, options);
+  const served = await listen(createApp({ models: host, limits }).fetch, options);
+  const close = async () => {
+    await served.close();
+    await host.close();
+  };
+  return { ...served, close };
 }
 
 export const node: Target = { name: 'node', summary: 'a server of Node', serve: serveNode };

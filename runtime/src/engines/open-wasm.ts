@@ -14,6 +14,8 @@ export interface OpenedEngine {
   readonly engine: Engine;
   /** Why faster variants were passed over. */
   readonly notes: readonly string[];
+  /** Gives its bytes back to the meter; the engine is of no use then. */
+  close(): void;
 }
 
 export async function openWasmEngine(modules: KernelModules, meter: Meter, only?: Variant): Promise<OpenedEngine> {
@@ -27,7 +29,7 @@ export async function openWasmEngine(modules: KernelModules, meter: Meter, only?
       const memory = new WasmMemory(meter);
       const engine = new WasmEngine(instantiateKernels(module, memory.memory, variant), memory);
       const failure = await selfTest(engine);
-      if (failure === undefined) return { engine, notes };
+      if (failure === undefined) return { engine, notes, close: () => memory.dispose() };
       memory.dispose();
       notes.push(`${variant}: failed its self-test (${failure})`);
     }

@@ -68,9 +68,9 @@ const facebookSchema = z.looseObject({
 });
 
 /** Of norms whose eps the config does not set: all of facebookresearch/DiT's, diffusers' norm1 and the last. */
-const EPS = 1e-6;
+export const EPS = 1e-6;
 
-interface Dimensions {
+export interface Dimensions {
   readonly width: number;
   readonly hidden: number;
   readonly depth: number;
@@ -90,7 +90,8 @@ interface Dimensions {
   readonly shared: boolean;
 }
 
-function dimensions(raw: Readonly<Record<string, unknown>>): Dimensions {
+/** The network's sizes from its config, in either naming. Raises `config-unsupported`. */
+export function dimensions(raw: Readonly<Record<string, unknown>>): Dimensions {
   const d = '_class_name' in raw || 'num_attention_heads' in raw ? diffusersDimensions(raw) : facebookDimensions(raw);
   if (d.width > MAX_WIDTH || d.width % 4 !== 0 || d.width % d.heads !== 0) {
     throw new EdgeDitError(
@@ -141,7 +142,7 @@ function facebookDimensions(raw: Readonly<Record<string, unknown>>): Dimensions 
 }
 
 /** Canonical name of the embedder that block `i` uses; diffusers' last layer uses block 0's. */
-const embedderOf = (d: Dimensions, i: number) => (d.shared ? 'emb' : `transformer_blocks.${i}.norm1.emb`);
+export const embedderOf = (d: Dimensions, i: number) => (d.shared ? 'emb' : `transformer_blocks.${i}.norm1.emb`);
 
 function linearsOf(d: Dimensions): LinearSpec[] {
   const embedder = (name: string, group: string) => [

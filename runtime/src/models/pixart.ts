@@ -57,11 +57,12 @@ const configSchema = z.looseObject({
 });
 
 /** Of the norm before the last layer; the blocks' is `norm_eps`. */
-const OUTPUT_EPS = 1e-6;
+export const OUTPUT_EPS = 1e-6;
 /** Added to the scores of hidden text tokens. */
-const MASK_BIAS = -10000;
+export const MASK_BIAS = -10000;
 
-function dimensions(raw: Readonly<Record<string, unknown>>) {
+/** The network's sizes from its config. Raises `config-unsupported`. */
+export function dimensions(raw: Readonly<Record<string, unknown>>) {
   const config = readConfig(configSchema, raw, 'PixArtTransformer2DModel');
   const width = config.num_attention_heads * config.attention_head_dim;
   if (width > MAX_WIDTH || width % 4 !== 0) {
@@ -95,7 +96,7 @@ function dimensions(raw: Readonly<Record<string, unknown>>) {
   };
 }
 
-type Dimensions = ReturnType<typeof dimensions>;
+export type Dimensions = ReturnType<typeof dimensions>;
 
 function linearsOf(d: Dimensions): LinearSpec[] {
   const embedder = (name: string, width: number) => [

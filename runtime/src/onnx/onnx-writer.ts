@@ -73,8 +73,8 @@ export interface OnnxModelOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** ONNX 1.10, the lowest IR version with operator set 17's types. */
-const IR_VERSION = 8;
+/** ONNX 1.15, of operator set 20; onnxruntime reads it since 1.17. */
+const IR_VERSION = 9;
 
 export function writeOnnxModel(graph: OnnxGraph, options: OnnxModelOptions = {}): Uint8Array<ArrayBuffer> {
   const { opsets = { '': 17 }, producer = 'edge-dit', metadata = {} } = options;

@@ -45,6 +45,11 @@ const POINTS: readonly ExtensionPoint[] = [
     supporting: ['body', 'cache-api', 'cached', 'store', 'store-error'],
   },
   { folder: 'sdk/src/recipes', list: 'index.ts', supporting: ['recipe'] },
+  {
+    folder: 'sdk/src/export-onnx',
+    list: 'index.ts',
+    supporting: ['export-onnx', 'exporter', 'graph-builder', 'layers', 'linear-forms', 'transformer-parts'],
+  },
   { folder: 'sdk/src/cli/commands', list: 'index.ts', supporting: [] },
   // cloudflare-workers is the worker that the target workerd bundles and runs.
   { folder: 'functions/src/targets', list: 'index.ts', supporting: ['target', 'cloudflare-workers'] },

@@ -9,7 +9,6 @@ import { openWasmEngine } from '@edge-dit/runtime/engines/open-wasm';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { Meter } from '@edge-dit/runtime/meter';
 import type { Conditions, Geometry } from '@edge-dit/runtime/models/architecture';
-import { gaussianNoise, noiseStream } from '@edge-dit/runtime/noise';
 import { createNodeOrtRuntime } from '@edge-dit/runtime/onnx/ort-node';
 import { isGuided, sample } from '@edge-dit/runtime/sample';
 import { createSampler } from '@edge-dit/runtime/samplers/index';
@@ -23,16 +22,11 @@ import { ObservingEngine } from './observing-engine.ts';
 
 export interface CalibrateOptions {
   readonly checkpoint: Checkpoint;
-  /**
-   * For models of text. Default: the empty prompt, which every guided request uses too; unit noise instead of an
-   * embedding where the checkpoint ships no text encoder.
-   */
-  readonly prompts?: readonly string[];
-  /** For models of classes. Default: the class that stands for none. */
-  readonly classes?: readonly number[];
-  /** Steps of the sampler for each. Default 8. */
+  /** Prompts for models of text, classes for models of classes. At least one. */
+  readonly conditions: readonly (string | number)[];
+  /** Steps of the sampler for each. Default 10. */
   readonly steps?: number;
-  /** Default 1: only the condition itself runs. */
+  /** As requests will have it: both halves of a guided request are looked at. Default 3. */
   readonly guidance?: number;
   readonly seed?: number;
   readonly signal?: AbortSignal;
@@ -51,11 +45,9 @@ export interface Calibration {
 
 /** A float32 network and its activations on a developer's machine. */
 const MEMORY_BYTES = 4 * 2 ** 30 - 2 ** 16;
-/** Tokens of a random embedding. */
-const RANDOM_TOKENS = 16;
 
 export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
-  const { checkpoint, steps = 8, guidance = 1, seed = 0, signal, onStep } = options;
+  const { checkpoint, conditions, steps = 10, guidance = 3, seed = 0, signal, onStep } = options;
   const { engine } = await openWasmEngine(await compileKernels(), new Meter(MEMORY_BYTES));
   const observing = new ObservingEngine(engine);
   const { architecture, transformer, weights } = await loadFloatModel(checkpoint, observing);
@@ -69,7 +61,6 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     raiseMaxima(known.channelMax, x);
   };
 
-  const conditions = conditionsOf(options, geometry);
   const embed = await embedder(checkpoint, geometry);
   for (const [i, condition] of conditions.entries()) {
     const size = { frames: 1, height: geometry.sampleSize, width: geometry.sampleSize };
@@ -99,20 +90,12 @@ function raiseMaxima(maxima: Float32Array, x: Float32Array): void {
   }
 }
 
-function conditionsOf(
-  { prompts, classes }: CalibrateOptions,
-  { conditioning }: Geometry,
-): readonly (string | number)[] {
-  if (conditioning.kind === 'text') return prompts ?? [''];
-  return classes ?? [conditioning.classes];
-}
-
 type Embed = (
   condition: string | number,
   guided: boolean,
 ) => Promise<Pick<Conditions, 'text' | 'labels' | 'resolution' | 'aspectRatio'>>;
 
-async function embedder({ files }: Checkpoint, geometry: Geometry): Promise<Embed> {
+async function embedder({ files, path }: Checkpoint, geometry: Geometry): Promise<Embed> {
   const { conditioning, sampleSize } = geometry;
   if (conditioning.kind === 'class') {
     return async (condition, guided) => ({
@@ -126,7 +109,10 @@ async function embedder({ files }: Checkpoint, geometry: Geometry): Promise<Embe
   };
   const { tokenizer, textEncoder } = files;
   if (!tokenizer || !textEncoder) {
-    return async (_, guided) => withSizes(randomEmbedding(guided ? 2 : 1, conditioning.channels));
+    throw new EdgeDitError(
+      'checkpoint-not-found',
+      `checkpoint "${path}" has no tokenizer and ONNX text encoder, which calibration on prompts needs; quantize without prompts.`,
+    );
   }
   const encoder = new OnnxTextEncoder({
     runtime: createNodeOrtRuntime(),
@@ -135,12 +121,6 @@ async function embedder({ files }: Checkpoint, geometry: Geometry): Promise<Embe
   });
   return async (condition, guided) =>
     withSizes(await encoder.encode(guided ? ['', String(condition)] : [String(condition)]));
-}
-
-/** Stands in for text where a checkpoint ships no encoder: unit noise is what a final layer norm makes of most texts. */
-function randomEmbedding(count: number, channels: number): TextEmbedding {
-  const data = gaussianNoise(0, noiseStream(0, 0), count * RANDOM_TOKENS * channels);
-  return { count, tokens: RANDOM_TOKENS, channels, data, mask: new Int32Array(count * RANDOM_TOKENS).fill(1) };
 }
 
 function schedulerOf({ schedulerConfig, path }: Checkpoint): Readonly<Record<string, unknown>> {

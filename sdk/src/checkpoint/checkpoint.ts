@@ -18,6 +18,8 @@ export interface CheckpointFiles {
   readonly vaeDecoder?: string;
   /** The VAE's config.json, which has the scaling and shift factors. */
   readonly vaeConfig?: string;
+  /** Prompts to calibrate on, one a line. */
+  readonly calibrationPrompts?: string;
 }
 
 export interface Checkpoint {
@@ -44,6 +46,7 @@ const FILE_PLACES: Record<keyof CheckpointFiles, readonly string[]> = {
   textEncoder: ['text_encoder/model.onnx', 'text_encoder.onnx'],
   vaeDecoder: ['vae_decoder/model.onnx', 'vae/decoder.onnx', 'vae_decoder.onnx'],
   vaeConfig: ['vae_decoder/config.json', 'vae/config.json'],
+  calibrationPrompts: ['calibration_prompts.txt'],
 };
 
 /**

@@ -8,6 +8,7 @@ import { vaeFactors } from '@edge-dit/runtime/onnx/vae-decoder';
 import type { WritableStore } from '@edge-dit/runtime/stores/store';
 import { loadTokenizer } from '@edge-dit/runtime/text/tokenizer';
 import { type CalibrateOptions, type Calibration, calibrate } from '../calibrate/calibrate.ts';
+import { defaultConditions } from '../calibrate/default-conditions.ts';
 import { type CanonicalCheckpoint, canonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { type Published, publish } from '../publish.ts';
@@ -24,8 +25,8 @@ export interface QuantizeOptions {
   readonly license?: string;
   readonly attribution?: string;
   readonly classNames?: readonly string[];
-  /** For recipes that need one; the defaults of `calibrate` without it. */
-  readonly calibration?: Pick<CalibrateOptions, 'prompts' | 'classes' | 'steps' | 'guidance' | 'seed'>;
+  /** For recipes that balance channels. Conditions default to the checkpoint's own; without any, nothing is balanced. */
+  readonly calibration?: Partial<Pick<CalibrateOptions, 'conditions' | 'steps' | 'guidance' | 'seed'>>;
   readonly signal?: AbortSignal;
   /** While a recipe that needs it calibrates. */
   readonly onCalibrate?: CalibrateOptions['onStep'];
@@ -47,9 +48,7 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
   const layers: LayerRecord[] = [];
   const records: TensorRecord[] = [];
   const shardRecords: { sha256: string; length: number }[] = [];
-  const calibration = recipe.balance
-    ? await calibrate({ checkpoint, signal, onStep: options.onCalibrate, ...options.calibration })
-    : undefined;
+  const calibration = await calibrationFor(options, canonical);
   const tensors = encodeTensors(canonical, recipe, calibration, (layer) => {
     layers.push(layer);
     onLayer?.(layer, layers.length, total);
@@ -72,6 +71,18 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
       (manifest = await describe(options, canonical, { records, shardRecords, layers, files, calibration })),
   });
   return { ...published, manifest: manifest! };
+}
+
+async function calibrationFor(
+  options: QuantizeOptions,
+  { architecture }: CanonicalCheckpoint,
+): Promise<Calibration | undefined> {
+  const { checkpoint, recipe, signal, defaults = DEFAULTS, onCalibrate } = options;
+  if (!recipe.balance) return undefined;
+  const conditions = options.calibration?.conditions ?? (await defaultConditions(checkpoint, architecture.geometry));
+  if (!conditions) return undefined;
+  const { guidance } = defaults;
+  return calibrate({ checkpoint, guidance, signal, onStep: onCalibrate, ...options.calibration, conditions });
 }
 
 async function* stoppable(tensors: AsyncIterable<PackTensor>, signal?: AbortSignal): AsyncGenerator<PackTensor> {

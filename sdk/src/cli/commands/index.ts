@@ -1,6 +1,7 @@
 /** The list of commands, in the order of the data. To add one: its file and its line here. */
 import type { Command } from 'commander';
 import type { Session } from '../session.ts';
+import { addExportOnnx } from './export-onnx.ts';
 import { addGenerate } from './generate.ts';
 import { addInspect } from './inspect.ts';
 import { addList } from './list.ts';
@@ -18,6 +19,7 @@ export const commands: readonly AddCommand[] = [
   addVerify,
   addGenerate,
   addParity,
+  addExportOnnx,
   addServe,
   addList,
 ];

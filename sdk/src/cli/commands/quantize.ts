@@ -1,8 +1,12 @@
 /** `edge-dit quantize`: a checkpoint's folder in, a published model out. */
+
+import { readFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { MODEL_NAME } from '@edge-dit/runtime/format/keys';
+import type { Manifest } from '@edge-dit/runtime/format/manifest';
 import type { Command } from 'commander';
+import { readPrompts } from '../../calibrate/default-conditions.ts';
 import { openCheckpoint } from '../../checkpoint/checkpoint.ts';
 import { describeModel } from '../../describe-model.ts';
 import { referenceOf } from '../../model-reference.ts';
@@ -21,6 +25,7 @@ interface QuantizeFlags {
   readonly name?: string;
   readonly steps: number;
   readonly guidance: number;
+  readonly calibration?: string;
   readonly license?: string;
   readonly attribution?: string;
 }
@@ -42,6 +47,10 @@ export function addQuantize(program: Command, session: Session): Command {
     .option('--name <model>', 'name of the model (default: of the folder and the recipe)')
     .option('--steps <n>', 'steps of a request that does not say', integer(1, 1000), 20)
     .option('--guidance <scale>', 'guidance of a request that does not say', number(0, 100), 3)
+    .option(
+      '--calibration <file>',
+      'prompts (or classes) to calibrate on, one a line (default: calibration_prompts.txt of the checkpoint)',
+    )
     .option('--license <text>', 'licence of the weights, for the manifest')
     .option('--attribution <text>', 'whom to name, for the manifest')
     .addHelpText(
@@ -73,6 +82,9 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
       defaults: { steps, guidance },
       license,
       attribution,
+      calibration: {
+        conditions: flags.calibration === undefined ? undefined : await readConditions(flags.calibration),
+      },
       signal,
       onCalibrate: (done, total) => {
         if (done === 1) bar = output.progress('calibrating', total, 'steps');
@@ -102,12 +114,14 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
         shards: { count: shards.count, bytes: shards.bytes },
         floatBytes16,
         ratio,
+        calibration: manifest.quantization?.calibration ?? null,
       },
       text: [
         `${pointer === 'unchanged' ? 'Already published' : 'Published'} ${model} (${recipe.name}) to ${out.store.name}`,
         `  sent     ${plural(sentObjects, 'object')}, ${longBytes(sentBytes)}`,
         `  skipped  ${plural(skippedObjects, 'object')}, ${longBytes(skippedBytes)}: there already`,
         `  shards   ${longBytes(shards.bytes)}, ${ratio.toFixed(3)} of the float16 transformer's ${longBytes(floatBytes16)}`,
+        ...(recipe.balance ? [`  balance  ${balanceLine(manifest)}`] : []),
         `  digest   ${digest}`,
         `Next: edge-dit generate --model ${reference} ...`,
       ],
@@ -117,6 +131,23 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
     bar?.stop();
     await checkpoint.close();
   }
+}
+
+function balanceLine({ quantization }: Manifest): string {
+  const calibration = quantization?.calibration as { conditions?: unknown[]; steps?: number } | undefined;
+  if (!calibration) return 'none: no prompts to calibrate on; give some with --calibration for better pictures';
+  return `channels, calibrated on ${plural(calibration.conditions?.length ?? 0, 'condition')} of ${calibration.steps} steps`;
+}
+
+/** Lines of a calibration file: a class where all are whole numbers, else prompts. */
+async function readConditions(path: string): Promise<(string | number)[]> {
+  const lines = readPrompts(
+    await readFile(path, 'utf8').catch((cause) => {
+      throw new EdgeDitError('invalid-argument', `--calibration: cannot read "${path}".`, { cause });
+    }),
+  );
+  if (lines.length === 0) throw new EdgeDitError('invalid-argument', `--calibration: "${path}" has no prompts.`);
+  return lines.every((line) => /^\d+$/.test(line)) ? lines.map(Number) : lines;
 }
 
 /** Folders that say nothing of what is in them. */

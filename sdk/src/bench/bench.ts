@@ -1,0 +1,157 @@
+/** The whole benchmark: hosts one after another, so that none disturbs another, then pictures. Everything is in the report. */
+import { cpus, release, totalmem, type } from 'node:os';
+import { createRequire } from 'node:module';
+import { EdgeDitError } from '@edge-dit/runtime/errors';
+import { type ArtifactServer, serveArtifacts } from './artifact-server.ts';
+import type { HostDescription, Part, PartResult, ProfileResult, TimedResult } from './core/parts.ts';
+import { HostAbsent, type HostKind, type OpenHost } from './hosts/host.ts';
+import {
+  cannotPicture,
+  measurePictures,
+  measureStartup,
+  type PicturesResult,
+  type StartupResult,
+} from './pictures.ts';
+import type { Plan, Size } from './plan.ts';
+import type { Subject } from './subject.ts';
+
+export interface BenchReport {
+  readonly format: 1;
+  readonly date: string;
+  readonly machine: {
+    readonly cpu: string;
+    readonly cores: number;
+    readonly memoryBytes: number;
+    readonly system: string;
+  };
+  readonly versions: Readonly<Record<string, string>>;
+  readonly size: Size;
+  readonly subject: string;
+  readonly hosts: readonly HostReport[];
+  readonly pictures?: PicturesResult;
+  readonly startup?: StartupResult;
+  /** What was not measured, and why. */
+  readonly absent: readonly { readonly what: string; readonly reason: string }[];
+}
+
+export interface HostReport {
+  readonly host: HostDescription;
+  readonly gemm: readonly (TimedResult & { readonly m: number; readonly n: number; readonly k: number })[];
+  readonly step?: TimedResult;
+  readonly profile?: ProfileResult;
+  readonly scaling: readonly (TimedResult & { readonly tokens: number; readonly depth: number })[];
+}
+
+export interface BenchOptions {
+  readonly subject: Subject;
+  readonly size: Size;
+  readonly plan: Plan;
+  readonly hosts: readonly HostKind[];
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (line: string) => void;
+}
+
+/** @throws what a part raises, `internal` when outputs differ, `aborted` */
+export async function bench(options: BenchOptions): Promise<BenchReport> {
+  const { subject, size, plan, hosts, onProgress = () => {} } = options;
+  const absent: { what: string; reason: string }[] = [];
+  const skip = (what: string, reason: string) => {
+    absent.push({ what, reason });
+    onProgress(`${what}: not measured: ${reason}`);
+  };
+  if (subject.onnx.length === 0) skip('onnxruntime-web on the whole network', 'it needs the checkpoint, not the published model');
+  const server = await serveArtifacts(subject.store, new Map(subject.onnx.map(({ name, make }) => [name, make])));
+  const reports: HostReport[] = [];
+  try {
+    for (const kind of hosts) {
+      const host = await openOrSkip(kind, skip);
+      if (host === undefined) continue;
+      try {
+        reports.push(await measureHost(host, server, options, reports.length === 0));
+      } finally {
+        await host.close();
+      }
+    }
+  } finally {
+    await server.close();
+  }
+  const pictures = await measureAllPictures(options, skip);
+  return {
+    format: 1,
+    date: new Date().toISOString(),
+    machine: { cpu: cpus()[0].model.trim(), cores: cpus().length, memoryBytes: totalmem(), system: `${type()} ${release()}` },
+    versions: versions(),
+    size,
+    subject: subject.name,
+    hosts: reports,
+    ...pictures,
+    absent,
+  };
+}
+
+async function openOrSkip(kind: HostKind, skip: (what: string, reason: string) => void): Promise<OpenHost | undefined> {
+  try {
+    return await kind.open();
+  } catch (error) {
+    if (!(error instanceof HostAbsent)) throw error;
+    skip(kind.name, error.message);
+    return undefined;
+  }
+}
+
+async function measureHost(
+  host: OpenHost,
+  server: ArtifactServer,
+  { subject, plan, signal, onProgress = () => {} }: BenchOptions,
+  isFirst: boolean,
+): Promise<HostReport> {
+  const { name, version } = host.description;
+  const run = async <P extends Part>(what: string, part: P): Promise<PartResult<P>> => {
+    if (signal?.aborted) throw new EdgeDitError('aborted', 'the benchmark was cancelled.', { cause: signal.reason });
+    onProgress(`${name} ${version}: ${what}`);
+    return host.run(part);
+  };
+  const { effort } = plan;
+  const gemm: HostReport['gemm'][number][] = [];
+  for (const shape of plan.gemm) {
+    const result = await run(`linear ${shape.m} x ${shape.k} x ${shape.n}`, { kind: 'gemm', ...shape, effort });
+    gemm.push({ ...shape, ...result });
+  }
+  const models = subject.models.map((model) => ({ ...model, store: server.storeUrl }));
+  const onnx = subject.onnx.map(({ name, tolerance }) => ({ name, tolerance, url: server.fileUrl(name) }));
+  const work = { batch: 2, tokens: subject.tokens };
+  const step = await run('one denoising step', { kind: 'step', models, onnx, work, effort });
+  const profile = await run('where its time goes', { kind: 'profile', model: models[0], work, steps: plan.profileSteps });
+  const scaling: HostReport['scaling'][number][] = [];
+  for (const size of isFirst ? plan.scaling : []) {
+    const result = await run(`${size.tokens} tokens, ${size.depth} blocks`, { kind: 'scaling', ...size, effort });
+    scaling.push({ ...size, ...result });
+  }
+  return { host: host.description, gemm, step, profile, scaling };
+}
+
+async function measureAllPictures(
+  { subject, plan, onProgress = () => {} }: BenchOptions,
+  skip: (what: string, reason: string) => void,
+): Promise<Pick<BenchReport, 'pictures' | 'startup'>> {
+  const [{ model }] = subject.models;
+  onProgress('start of the worker');
+  const startup = await measureStartup(model, plan.startupRounds);
+  const obstacle = cannotPicture(subject.manifest);
+  if (obstacle !== undefined) {
+    skip('pictures', obstacle);
+    return { startup };
+  }
+  const rounds = plan.pictureRounds;
+  const onRound = (done: number) => onProgress(`pictures: ${done} of ${rounds} rounds`);
+  return { startup, pictures: await measurePictures(subject.store, model, subject.manifest, rounds, onRound) };
+}
+
+function versions(): Record<string, string> {
+  const require = createRequire(import.meta.url);
+  const of = (path: string) => (require(path) as { readonly version: string }).version;
+  return {
+    'edge-dit': of('../../package.json'),
+    'onnxruntime-web': of('onnxruntime-web/package.json'),
+  };
+}

@@ -1,0 +1,14 @@
+/** What the measuring code is given by the place where it runs. Web APIs only from here on down. */
+import type { KernelModules } from '@edge-dit/runtime/engines/open-wasm';
+import type { OnnxRuntime } from '@edge-dit/runtime/onnx/onnx-runtime';
+
+export interface BenchHost {
+  readonly kernels: KernelModules;
+  /** The modules of wasm-kernels/src/bench/dot-ceiling.ts. */
+  readonly ceilings: KernelModules;
+  /** onnxruntime-web, configured for this host. */
+  readonly onnx: OnnxRuntime;
+}
+
+/** A wasm memory may have 4 GiB; benchmarks hold several networks and are not on the edge. */
+export const MEMORY_BYTES = 16 * 2 ** 30;

@@ -1,0 +1,22 @@
+/** The far side of `node.ts`. */
+import { createNodeOrtRuntime } from '@edge-dit/runtime/onnx/ort-node';
+import type { Variant } from '@edge-dit/wasm-kernels';
+import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
+import { assembleCeiling } from '@edge-dit/wasm-kernels/bench/dot-ceiling';
+import { describeHost, runPart } from '../core/run-part.ts';
+import { answerOf, type HostRequest } from './host.ts';
+
+const kernels = await compileKernels();
+const ceilings = Object.fromEntries(
+  (Object.keys(kernels) as Variant[]).map((variant) => [variant, new WebAssembly.Module(assembleCeiling(variant))]),
+);
+const host = { kernels, ceilings, onnx: createNodeOrtRuntime() };
+
+process.on('message', async (request: HostRequest) => {
+  process.send!(
+    await answerOf(async () =>
+      'part' in request ? runPart(host, request.part) : describeHost(host, 'Node', process.version),
+    ),
+  );
+});
+process.on('disconnect', () => process.exit());

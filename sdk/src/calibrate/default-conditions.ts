@@ -1,0 +1,29 @@
+/** What to calibrate on when nobody says: the checkpoint's own example prompts, or some of its classes. */
+import { readFile } from 'node:fs/promises';
+import type { Geometry } from '@edge-dit/runtime/models/architecture';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+
+const DEFAULT_CLASSES = 4;
+
+/** One prompt a line; empty lines and those that start with # do not count. */
+export function readPrompts(text: string): string[] {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+/** undefined for a model of text whose checkpoint has no calibration_prompts.txt or no text encoder. */
+export async function defaultConditions(
+  { files }: Checkpoint,
+  { conditioning }: Geometry,
+): Promise<(string | number)[] | undefined> {
+  if (conditioning.kind === 'class') {
+    const count = Math.min(DEFAULT_CLASSES, conditioning.classes);
+    return Array.from({ length: count }, (_, i) => Math.floor((i * conditioning.classes) / count));
+  }
+  const { calibrationPrompts, tokenizer, textEncoder } = files;
+  if (!calibrationPrompts || !tokenizer || !textEncoder) return undefined;
+  const prompts = readPrompts(await readFile(calibrationPrompts, 'utf8'));
+  return prompts.length > 0 ? prompts : undefined;
+}

@@ -41,7 +41,7 @@ test('onnxruntime is apart: an isolate that has every embedding does not load it
   const imports = [...main.matchAll(/\b(?:from|import)"([^"]+)"/g)].map(([, path]) => path);
   // esbuild's own few lines, which both need, are the chunk.
   const own = imports.filter((path) => !path.startsWith('./chunk-'));
-  assert.deepEqual(own.sort(), ['./kernels.relaxed.wasm', './kernels.simd.wasm']);
+  assert.deepEqual(own.sort(), ['./kernels.float.wasm', './kernels.relaxed.wasm', './kernels.simd.wasm']);
 });
 
 const misconfigured: { name: string; bindings: Record<string, string>; detail: RegExp }[] = [

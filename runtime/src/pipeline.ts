@@ -3,8 +3,8 @@
  * loads the transformer: the text encoder's file is gone before the shards come, so the two do not add up in memory.
  */
 
-import type { Variant } from '@edge-dit/wasm-kernels';
-import { type KernelModules, type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
+import type { KernelModules, Variant } from '@edge-dit/wasm-kernels';
+import { type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
 import { EdgeDitError, isEdgeDitError } from './errors.ts';
 import { fetchFile } from './fetch-model.ts';
 import type { Manifest } from './format/manifest.ts';

@@ -2,9 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { assembleKernels } from './assemble.ts';
 import { assembleCeiling } from './bench/dot-ceiling.ts';
-import { VARIANTS } from './kernels/index.ts';
+import { MODULES, VARIANTS } from './kernels/index.ts';
 
-for (const variant of VARIANTS) {
-  writeFileSync(new URL(`kernels.${variant}.wasm`, import.meta.url), assembleKernels(variant));
-  writeFileSync(new URL(`bench/ceiling.${variant}.wasm`, import.meta.url), assembleCeiling(variant));
-}
+const write = (name: string, module: Uint8Array) => writeFileSync(new URL(`${name}.wasm`, import.meta.url), module);
+
+for (const name of MODULES) write(`kernels.${name}`, assembleKernels(name));
+for (const variant of VARIANTS) write(`bench/ceiling.${variant}`, assembleCeiling(variant));

@@ -3,6 +3,7 @@ export { VARIANTS } from './kernels/index.ts';
 export {
   type CodeForm,
   instantiateKernels,
+  type KernelModules,
   type Kernels,
   linearScratchBytes,
   supportedVariants,

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { assembleKernels } from './assemble.ts';
 import { instantiateKernels, type Kernels, linearScratchBytes, supportedVariants } from './load.ts';
-import { type CodedWeight, linearReference, quantizeReference } from './reference.ts';
+import { type CodedWeight, linearReference, type QuantizedRows, quantizeReference } from './reference.ts';
 
 /** A kernel instance with a bump allocator over its memory. */
 function open(variant: 'simd' | 'relaxed') {
   const memory = new WebAssembly.Memory({ initial: 512 });
-  const kernels = instantiateKernels(new WebAssembly.Module(assembleKernels(variant)), memory, variant);
+  const module = (name: 'float' | typeof variant) => new WebAssembly.Module(assembleKernels(name));
+  const kernels = instantiateKernels(module('float'), module(variant), memory, variant);
   let top = 1024;
   const take = (bytes: number) => {
     const at = top;
@@ -34,6 +35,11 @@ function open(variant: 'simd' | 'relaxed') {
     },
     readFloats: (at: number, length: number) => new Float32Array(memory.buffer, at, length).slice(),
     readInts: (at: number, length: number) => new Int32Array(memory.buffer, at, length).slice(),
+    readRecords: (at: number, rows: number) =>
+      Array.from({ length: rows }, (_, i) => [
+        new Float32Array(memory.buffer, at + 16 * i, 1)[0],
+        ...new Int32Array(memory.buffer, at + 16 * i + 4, 2),
+      ]),
     readBytes: (at: number, length: number) => new Int8Array(memory.buffer, at, length).slice(),
   };
 }
@@ -61,6 +67,33 @@ function panels(weight: CodedWeight, bits: 4 | 8): Uint8Array {
   });
 }
 
+const recordsOf = ({ scales, sums, zeros }: QuantizedRows) =>
+  Array.from(scales, (scale, i) => [scale, sums[i], zeros[i]]);
+
+function rowRecords({ scales, sums, zeros }: QuantizedRows): Uint8Array {
+  const view = new DataView(new ArrayBuffer(16 * scales.length));
+  scales.forEach((scale, i) => {
+    view.setFloat32(16 * i, scale, true);
+    view.setInt32(16 * i + 4, sums[i], true);
+    view.setInt32(16 * i + 8, zeros[i], true);
+  });
+  return new Uint8Array(view.buffer);
+}
+
+function columnRecords(weight: CodedWeight, shift: number): Uint8Array {
+  const { rows, cols, codes, scales, zeros, bias } = weight;
+  const view = new DataView(new ArrayBuffer(128 * Math.ceil(rows / 8)));
+  for (let n = 0; n < rows; n++) {
+    const at = 128 * (n >> 3) + 4 * (n & 7);
+    const sum = codes.subarray(n * cols, (n + 1) * cols).reduce((a, b) => a + b - shift, 0);
+    view.setFloat32(at, scales[n], true);
+    view.setInt32(at + 32, zeros[n] - shift, true);
+    view.setInt32(at + 64, sum, true);
+    view.setFloat32(at + 96, bias![n], true);
+  }
+  return new Uint8Array(view.buffer);
+}
+
 type LinearCall = (kernels: Kernels) => Kernels['linear_u8'];
 
 function runLinear(
@@ -80,12 +113,9 @@ function runLinear(
     weight.rows,
     weight.cols / 4,
     host.bytes(a.codes, 8 * weight.cols),
-    host.floats([...a.scales, ...new Array(8).fill(0)]),
-    host.ints([...a.sums, ...new Array(8).fill(0)]),
+    host.bytes(rowRecords(a)),
     host.bytes(panels(weight, bits)),
-    host.floats(weight.scales),
-    host.ints(Array.from(weight.zeros, (zero) => zero - zeroShift)),
-    host.floats(weight.bias!),
+    host.bytes(columnRecords(weight, zeroShift)),
     out,
     4 * weight.rows,
     host.take(linearScratchBytes(m, weight.cols / 4)),
@@ -152,13 +182,12 @@ for (const variant of supportedVariants()) {
       );
       rows.push(Array.from({ length: cols }, (_, i) => (i === 3 ? 127 : i % 7) + 0.5 * (i % 2)));
       const x = Float32Array.from(rows.flat());
-      const [codes, scales, sums] = [host.take(cols * 8), host.take(64), host.take(64)];
+      const [codes, records] = [host.take(cols * 8), host.take(256)];
       const balance = host.floats(new Float32Array(cols).fill(1));
-      host.kernels.quantize(rows.length, cols, host.floats(x), 0, balance, codes, scales, sums);
+      host.kernels.quantize(rows.length, cols, host.floats(x), 0, balance, codes, records);
       const expected = quantizeReference(x, rows.length, cols);
       assert.deepEqual(host.readBytes(codes, x.length), expected.codes);
-      assert.deepEqual(host.readFloats(scales, rows.length), expected.scales);
-      assert.deepEqual(host.readInts(sums, rows.length), expected.sums);
+      assert.deepEqual(host.readRecords(records, rows.length), recordsOf(expected));
     });
 
     it('multiplies float matrices', () => {
@@ -254,7 +283,7 @@ for (const variant of supportedVariants()) {
       }
       const balance = Float32Array.from({ length: cols }, () => 0.1 + next());
       const balanceAt = host.floats(balance);
-      const [line, codes, scales, sums] = [host.take(256), host.take(256), host.take(64), host.take(64)];
+      const [line, codes, records] = [host.take(256), host.take(256), host.take(256)];
       host.kernels.norm_modulate_quantize(
         rows,
         cols,
@@ -267,16 +296,14 @@ for (const variant of supportedVariants()) {
         line,
         balanceAt,
         codes,
-        scales,
-        sums,
+        records,
       );
       const expected = quantizeReference(normed, rows, cols, balance);
       assert.deepEqual(host.readBytes(codes, rows * cols), expected.codes);
-      assert.deepEqual(host.readFloats(scales, rows), expected.scales);
-      assert.deepEqual(host.readInts(sums, rows), expected.sums);
+      assert.deepEqual(host.readRecords(records, rows), recordsOf(expected));
       host.kernels.gelu(rows, cols, at, out);
       const gelu = quantizeReference(host.readFloats(out, rows * cols), rows, cols, balance);
-      host.kernels.gelu_quantize(rows, cols, at, line, balanceAt, codes, scales, sums);
+      host.kernels.gelu_quantize(rows, cols, at, line, balanceAt, codes, records);
       assert.deepEqual(host.readBytes(codes, rows * cols), gelu.codes);
       const y = host.floats(normed);
       host.kernels.add_rows(rows, cols, at, shift, 3, out);

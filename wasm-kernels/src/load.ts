@@ -8,12 +8,9 @@ type LinearKernel = (
   n: number,
   groups: number,
   a: number,
-  rowScale: number,
-  rowSum: number,
+  rows: number,
   panels: number,
-  colScale: number,
-  colZero: number,
-  bias: number,
+  columns: number,
   out: number,
   outStride: number,
   scratch: number,
@@ -60,21 +57,11 @@ export interface KernelExports {
     line: number,
     balance: number,
     codes: number,
-    scales: number,
-    sums: number,
+    records: number,
   ): void;
   gelu(rows: number, cols: number, x: number, out: number): void;
   silu(rows: number, cols: number, x: number, out: number): void;
-  quantize(
-    rows: number,
-    cols: number,
-    x: number,
-    line: number,
-    balance: number,
-    codes: number,
-    scales: number,
-    sums: number,
-  ): void;
+  quantize(rows: number, cols: number, x: number, line: number, balance: number, codes: number, records: number): void;
   gelu_quantize(
     rows: number,
     cols: number,
@@ -82,8 +69,7 @@ export interface KernelExports {
     line: number,
     balance: number,
     codes: number,
-    scales: number,
-    sums: number,
+    records: number,
   ): void;
   gated_add(
     rows: number,
@@ -101,7 +87,7 @@ export interface KernelExports {
 
 export interface Kernels extends KernelExports {
   readonly variant: Variant;
-  /** How `linear_u8` reads its codes; with `signed`, its colZero must be 128 less. */
+  /** How `linear_u8` reads its codes; with `signed`, zeros and sums of columns are those of codes minus 128. */
   readonly form: CodeForm;
 }
 
@@ -124,22 +110,31 @@ export function supportedVariants(): Variant[] {
   return WebAssembly.validate(RELAXED_PROBE) ? ['relaxed', 'simd'] : ['simd'];
 }
 
+/** Compiled modules: the float passes, and as many variants of the quantized linears as a host ships. */
+export type KernelModules = { readonly float: WebAssembly.Module } & { readonly [V in Variant]?: WebAssembly.Module };
+
 /**
- * Instantiates a module over `memory`. The first 128 bytes of memory are used and zeroed again: call it before the
- * memory holds anything.
+ * Instantiates the float passes and one variant of the linears over `memory`. The first 128 bytes of memory are used and
+ * zeroed again: call it before the memory holds anything.
  */
-export function instantiateKernels(module: WebAssembly.Module, memory: WebAssembly.Memory, variant: Variant): Kernels {
-  const exported = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports &
+export function instantiateKernels(
+  float: WebAssembly.Module,
+  linear: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  variant: Variant,
+): Kernels {
+  const exportsOf = (module: WebAssembly.Module) => new WebAssembly.Instance(module, { env: { memory } }).exports;
+  const exported = { ...exportsOf(float), ...exportsOf(linear) } as unknown as KernelExports &
     Partial<Record<'linear_u8_signed' | 'linear_u8_nibbles', LinearKernel>> & {
       dot_probe?(x: number, y: number, out: number): void;
     };
   const form = exported.dot_probe === undefined ? 'unsigned' : probeForm(exported.dot_probe, memory);
-  const linear = {
+  const forms = {
     unsigned: exported.linear_u8,
     signed: exported.linear_u8_signed,
     nibbles: exported.linear_u8_nibbles,
   };
-  return { ...exported, linear_u8: linear[form] ?? exported.linear_u8, variant, form };
+  return { ...exported, linear_u8: forms[form] ?? exported.linear_u8, variant, form };
 }
 
 /** Bytes at which engines part ways: products that saturate 16 bits, and the sign of the second operand. */

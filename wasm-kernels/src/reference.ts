@@ -6,26 +6,39 @@ export interface QuantizedRows {
   /** int8 [rows, cols]. */
   readonly codes: Int8Array;
   readonly scales: Float32Array;
+  /** The code of 0, one a row. */
+  readonly zeros: Int32Array;
+  /** Sum of code - zero of a row. */
   readonly sums: Int32Array;
 }
 
-/** Per-token symmetric int8 of x [rows, cols] times balance [cols]: r = 127 / absmax in float32, nearest-even, -127..127. */
+/** Ranges below this count as zero, so that no reciprocal overflows. */
+const LEAST_RANGE = 2 ** -100;
+
+/**
+ * Per-token asymmetric int8 of x [rows, cols] times balance [cols], every operation in float32: the range includes 0,
+ * r = 255 / range, zero = nearest-even(-128 - min r), q = nearest-even(x r) + zero in -128..127.
+ */
 export function quantizeReference(x: Float32Array, rows: number, cols: number, balance?: Float32Array): QuantizedRows {
-  const value = (row: number, c: number) => Math.fround(x[row * cols + c] * (balance?.[c] ?? 1));
-  const out = { codes: new Int8Array(rows * cols), scales: new Float32Array(rows), sums: new Int32Array(rows) };
+  const codes = new Int8Array(rows * cols);
+  const scales = new Float32Array(rows);
+  const zeros = new Int32Array(rows);
+  const sums = new Int32Array(rows);
   for (let row = 0; row < rows; row++) {
-    let absmax = 0;
-    for (let c = 0; c < cols; c++) absmax = Math.max(absmax, Math.abs(value(row, c)));
-    const factor = absmax > 0 ? Math.fround(127 / absmax) : 0;
-    out.scales[row] = absmax / 127;
+    const values = x.slice(row * cols, (row + 1) * cols);
+    if (balance) for (let c = 0; c < cols; c++) values[c] *= balance[c];
+    const low = values.reduce((a, b) => Math.min(a, b), 0);
+    const range = Math.fround(values.reduce((a, b) => Math.max(a, b), 0) - low);
+    const factor = range > LEAST_RANGE ? Math.fround(255 / range) : 0;
+    scales[row] = range > LEAST_RANGE ? range / 255 : 0;
+    zeros[row] = nearestEven(Math.fround(-128 - Math.fround(low * factor)));
     for (let c = 0; c < cols; c++) {
-      const scaled = Math.fround(value(row, c) * factor);
-      const code = Number.isNaN(scaled) ? 0 : nearestEven(Math.min(127, Math.max(-127, scaled)));
-      out.codes[row * cols + c] = code;
-      out.sums[row] += code;
+      const code = nearestEven(Math.fround(values[c] * factor)) + zeros[row];
+      codes[row * cols + c] = Math.min(127, Math.max(-128, code));
+      sums[row] += codes[row * cols + c] - zeros[row];
     }
   }
-  return out;
+  return { codes, scales, zeros, sums };
 }
 
 function nearestEven(value: number): number {
@@ -44,15 +57,17 @@ export interface CodedWeight {
   readonly bias?: Float32Array;
 }
 
-/** sum_k a[k] (code[n, k] - zero[n]), exactly, for every row of `a` and every output n: [rows of a, weight.rows]. */
+/** sum_k (a[k] - its zero) (code[n, k] - zero[n]), exactly, for every row of `a` and output n: [rows of a, weight.rows]. */
 export function integerProduct(a: QuantizedRows, weight: CodedWeight): Int32Array {
-  const rows = a.scales.length;
-  const out = new Int32Array(rows * weight.rows);
-  for (let i = 0; i < rows; i++) {
-    for (let n = 0; n < weight.rows; n++) {
+  const { rows, cols } = weight;
+  const out = new Int32Array(a.scales.length * rows);
+  for (let i = 0; i < a.scales.length; i++) {
+    for (let n = 0; n < rows; n++) {
       let sum = 0;
-      for (let k = 0; k < weight.cols; k++) sum += a.codes[i * weight.cols + k] * weight.codes[n * weight.cols + k];
-      out[i * weight.rows + n] = sum - weight.zeros[n] * a.sums[i];
+      for (let k = 0; k < cols; k++) {
+        sum += (a.codes[i * cols + k] - a.zeros[i]) * (weight.codes[n * cols + k] - weight.zeros[n]);
+      }
+      out[i * rows + n] = sum;
     }
   }
   return out;

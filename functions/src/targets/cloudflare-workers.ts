@@ -12,6 +12,7 @@ import { cached } from '@edge-dit/runtime/stores/cached';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import { type R2BucketLike, R2Store } from '@edge-dit/runtime/stores/r2';
 import type { Store } from '@edge-dit/runtime/stores/store';
+import float from '@edge-dit/wasm-kernels/kernels.float.wasm';
 import relaxed from '@edge-dit/wasm-kernels/kernels.relaxed.wasm';
 import simd from '@edge-dit/wasm-kernels/kernels.simd.wasm';
 import { createApp } from '../app.ts';
@@ -68,7 +69,7 @@ function openApp(env: WorkerEnv): App {
     pipeline: {
       // The cache is filled while the shard is held, so that the meter counts its bytes until nobody needs them.
       store: cached(storeOf(env), cache, { onError }),
-      kernels: { simd, relaxed },
+      kernels: { float, simd, relaxed },
       onnx: (counted) =>
         createWorkerdOrtRuntime(
           async () => (await import('onnxruntime-web/ort-wasm-simd-threaded.wasm')).default,

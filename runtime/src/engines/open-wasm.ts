@@ -1,14 +1,11 @@
 /** Picks the kernel variant for this host: the fastest that it can compile and that passes the self-test. */
-import { instantiateKernels, supportedVariants, type Variant } from '@edge-dit/wasm-kernels';
+import { instantiateKernels, type KernelModules, supportedVariants, type Variant } from '@edge-dit/wasm-kernels';
 import { EdgeDitError } from '../errors.ts';
 import type { Meter } from '../meter.ts';
 import type { Engine } from './engine.ts';
 import { selfTest } from './self-test.ts';
 import { WasmEngine } from './wasm.ts';
 import { WasmMemory } from './wasm-memory.ts';
-
-/** Compiled kernel modules, as many variants as the host ships. */
-export type KernelModules = Partial<Record<Variant, WebAssembly.Module>>;
 
 export interface OpenedEngine {
   readonly engine: Engine;
@@ -27,7 +24,7 @@ export async function openWasmEngine(modules: KernelModules, meter: Meter, only?
     else if (module === undefined) notes.push(`${variant}: not shipped`);
     else {
       const memory = new WasmMemory(meter);
-      const engine = new WasmEngine(instantiateKernels(module, memory.memory, variant), memory);
+      const engine = new WasmEngine(instantiateKernels(modules.float, module, memory.memory, variant), memory);
       const failure = await selfTest(engine);
       if (failure === undefined) return { engine, notes, close: () => memory.dispose() };
       memory.dispose();

@@ -24,18 +24,18 @@ interface WasmTensor extends Tensor {
 interface WasmLinear extends Linear {
   /** Panels of codes or of floats. */
   readonly panels: number;
-  /** float32, a multiple of 8 of them, as `scale` (float32) and `zero` (int32) of quantized layers are. */
+  /** float32, a multiple of 8 of them; of float layers. */
   readonly bias: number;
-  readonly scale: number;
-  readonly zero: number;
-  /** float32 [in]. */
+  /** A record of 128 bytes a panel: scales, zeros, sums of codes, biases; of quantized layers. */
+  readonly columns: number;
+  /** float32 [in]; of quantized layers. */
   readonly balance: number;
 }
 
 interface Quantized {
   readonly codes: number;
-  readonly scales: number;
-  readonly sums: number;
+  /** A record of 16 bytes a row: scale, sum, zero. */
+  readonly records: number;
 }
 
 interface WasmOperand extends Operand {
@@ -46,6 +46,8 @@ interface WasmOperand extends Operand {
 
 /** Rows of a tile, at most: that many more rows of codes must be readable. */
 const TILE_ROWS = 8;
+const COLUMN_RECORD_BYTES = 128;
+const ROW_RECORD_BYTES = 16;
 /** Rows that the quantized linear takes at once: bounds its scratch, and its activations stay in the second-level cache. */
 const LINEAR_ROWS = 192;
 /** Query rows whose scores are held at once. */
@@ -72,32 +74,75 @@ export class WasmEngine implements Engine {
   }
 
   linear(source: LinearSource): Linear {
-    const { outFeatures, inFeatures } = source;
-    const columns = roundUp8(outFeatures);
-    const bias = this.#memory.allocate(4 * columns);
-    this.#memory.f32(bias, columns).fill(0);
-    if (source.bias) this.#memory.f32(bias, columns).set(source.bias);
-    if (source.kind === 'float') return this.#floatLinear(source.weight, outFeatures, inFeatures, bias);
+    return source.kind === 'float' ? this.#floatLinear(source) : this.#codedLinear(source);
+  }
+
+  #codedLinear(source: Extract<LinearSource, { kind: 'codes' }>): Linear {
+    const { outFeatures, inFeatures, bits } = source;
     if (inFeatures % 4 !== 0) {
       throw new EdgeDitError(
         'config-unsupported',
         `a quantized linear needs a multiple of 4 inputs, got ${inFeatures}`,
       );
     }
-    const [panels, scale, zero] = [
-      this.#memory.allocate(source.panels.length),
-      this.#memory.allocate(4 * columns),
-      this.#memory.allocate(4 * columns),
-    ];
     const balance = this.#balance(source.balance ?? new Float32Array(inFeatures).fill(1));
+    const panels = this.#memory.allocate(source.panels.length);
     this.#memory.u8(panels, source.panels.length).set(source.panels);
-    this.#memory.f32(scale, columns).fill(0).set(source.scale);
-    const shift = source.bits === 8 && this.#kernels.form === 'signed' ? 128 : 0;
-    this.#memory
-      .i32(zero, columns)
-      .fill(0)
-      .set(Int32Array.from(source.zero, (code) => code - shift));
-    return { outFeatures, inFeatures, weightBits: source.bits, panels, bias, scale, zero, balance } as WasmLinear;
+    const columns = this.#memory.allocate(COLUMN_RECORD_BYTES * Math.ceil(outFeatures / 8));
+    const linear = { outFeatures, inFeatures, weightBits: bits, panels, bias: 0, columns, balance } as WasmLinear;
+    this.#describeColumns(linear, source, this.#columnSums(linear));
+    return linear;
+  }
+
+  #describeColumns(linear: WasmLinear, source: Extract<LinearSource, { kind: 'codes' }>, sums: Float32Array): void {
+    const bytes = COLUMN_RECORD_BYTES * Math.ceil(linear.outFeatures / 8);
+    const floats = this.#memory.f32(linear.columns, bytes / 4).fill(0);
+    const integers = this.#memory.i32(linear.columns, bytes / 4);
+    const shift = linear.weightBits === 8 && this.#kernels.form === 'signed' ? 128 : 0;
+    for (let n = 0; n < linear.outFeatures; n++) {
+      const at = (n >> 3) * (COLUMN_RECORD_BYTES / 4) + (n & 7);
+      floats[at] = source.scale[n];
+      integers[at + 8] = source.zero[n] - shift;
+      integers[at + 16] = sums[n];
+      floats[at + 24] = source.bias?.[n] ?? 0;
+    }
+  }
+
+  /** The sum of each column's codes, in the form in which the kernel reads them: its own product with a row of ones. */
+  #columnSums(linear: WasmLinear): Float32Array {
+    const { outFeatures: n, inFeatures: k, columns, panels } = linear;
+    const records = this.#memory.f32(columns, (COLUMN_RECORD_BYTES / 4) * Math.ceil(n / 8)).fill(0);
+    for (let panel = 0; panel < records.length; panel += COLUMN_RECORD_BYTES / 4) records.fill(1, panel, panel + 8);
+    const mark = this.mark();
+    const codes = this.#memory.allocate(TILE_ROWS * k);
+    const record = this.#memory.allocate(ROW_RECORD_BYTES);
+    const out = this.#memory.allocate(4 * n);
+    const scratch = this.#memory.allocate(linearScratchBytes(1, k / 4));
+    this.#memory.u8(codes, k).fill(1);
+    this.#memory.f32(record, 4).set([1, 0, 0, 0]);
+    this.#kernelOf(linear)(1, n, k / 4, codes, record, panels, columns, out, 4 * n, scratch);
+    // At most 65,536 codes of 255: exact in float32.
+    const sums = this.#memory.f32(out, n).slice();
+    this.release(mark);
+    return sums;
+  }
+
+  #kernelOf({ weightBits }: Linear): Kernels['linear_u8'] {
+    return weightBits === 4 ? this.#kernels.linear_u4 : this.#kernels.linear_u8;
+  }
+
+  #floatLinear({ weight, bias, outFeatures, inFeatures }: Extract<LinearSource, { kind: 'float' }>): Linear {
+    const columns = roundUp8(outFeatures);
+    const biases = this.#memory.allocate(4 * columns);
+    this.#memory.f32(biases, columns).fill(0);
+    if (bias) this.#memory.f32(biases, columns).set(bias);
+    const panels = this.#memory.allocate(4 * columns * inFeatures);
+    const mark = this.mark();
+    const rows = this.#memory.allocate(weight.byteLength);
+    this.#memory.f32(rows, weight.length).set(weight);
+    this.#kernels.transpose_panels(outFeatures, inFeatures, rows, 4 * inFeatures, panels);
+    this.release(mark);
+    return { outFeatures, inFeatures, weightBits: 32, panels, bias: biases, columns: 0, balance: 0 } as WasmLinear;
   }
 
   #balance(values: Float32Array): number {
@@ -109,16 +154,6 @@ export class WasmEngine implements Engine {
     this.#memory.f32(at, values.length).set(values);
     this.#balances.push({ values, at });
     return at;
-  }
-
-  #floatLinear(weight: Float32Array, outFeatures: number, inFeatures: number, bias: number): Linear {
-    const panels = this.#memory.allocate(4 * roundUp8(outFeatures) * inFeatures);
-    const mark = this.mark();
-    const rows = this.#memory.allocate(weight.byteLength);
-    this.#memory.f32(rows, weight.length).set(weight);
-    this.#kernels.transpose_panels(outFeatures, inFeatures, rows, 4 * inFeatures, panels);
-    this.release(mark);
-    return { outFeatures, inFeatures, weightBits: 32, panels, bias, scale: 0, zero: 0, balance: 0 } as WasmLinear;
   }
 
   constant(data: Float32Array, shape: readonly number[]): Tensor {
@@ -179,14 +214,14 @@ export class WasmEngine implements Engine {
   }
 
   #applyCodes(linear: WasmLinear, operand: WasmOperand, rows: number, out: WasmTensor): void {
-    const { codes, scales, sums } = this.#quantized(operand, linear.balance);
-    const { inFeatures: k, outFeatures: n, panels, scale, zero, bias, weightBits } = linear;
-    const run = weightBits === 4 ? this.#kernels.linear_u4 : this.#kernels.linear_u8;
+    const { codes, records } = this.#quantized(operand, linear.balance);
+    const { inFeatures: k, outFeatures: n, panels, columns } = linear;
+    const run = this.#kernelOf(linear);
     const scratch = this.#memory.allocate(linearScratchBytes(Math.min(rows, LINEAR_ROWS), k / 4));
     for (let i = 0; i < rows; i += LINEAR_ROWS) {
       const m = Math.min(LINEAR_ROWS, rows - i);
-      const a = codes + i * k;
-      run(m, n, k / 4, a, scales + 4 * i, sums + 4 * i, panels, scale, zero, bias, out.at + 4 * i * n, 4 * n, scratch);
+      const record = records + ROW_RECORD_BYTES * i;
+      run(m, n, k / 4, codes + i * k, record, panels, columns, out.at + 4 * i * n, 4 * n, scratch);
     }
     this.release(scratch);
   }
@@ -217,8 +252,7 @@ export class WasmEngine implements Engine {
     const { at } = pass.kind === 'silu' ? this.#pass({ source, pass }) : asWasm(source);
     const { rows, channels } = this.#vectorized(source);
     const codes = this.#memory.allocate((rows + TILE_ROWS) * channels);
-    const scales = this.#memory.allocate(4 * (rows + TILE_ROWS));
-    const sums = this.#memory.allocate(4 * (rows + TILE_ROWS));
+    const records = this.#memory.allocate(ROW_RECORD_BYTES * rows);
     const line = this.#memory.allocate(4 * channels);
     const { norm_modulate_quantize, gelu_quantize, quantize } = this.#kernels;
     if (pass.kind === 'norm') {
@@ -235,14 +269,13 @@ export class WasmEngine implements Engine {
         line,
         balance,
         codes,
-        scales,
-        sums,
+        records,
       );
     } else {
       const run = pass.kind === 'gelu' ? gelu_quantize : quantize;
-      run(rows, channels, at, line, balance, codes, scales, sums);
+      run(rows, channels, at, line, balance, codes, records);
     }
-    return { codes, scales, sums };
+    return { codes, records };
   }
 
   #modulation(pass: Extract<Operand['pass'], { kind: 'norm' }>, rows: number, channels: number) {

@@ -10,14 +10,13 @@ export interface ArtifactServer {
   close(): Promise<void>;
 }
 
-/** @param files by name, each made when it is first asked for and then kept */
+/** @param files by name */
 export async function serveArtifacts(
   store: Store,
-  files: ReadonlyMap<string, () => Promise<Uint8Array<ArrayBuffer>>>,
+  files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>,
 ): Promise<ArtifactServer> {
   // Other programs of this machine do not know it, so the server is no way into the store for them.
   const secret = randomUUID();
-  const made = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   // A page of another origin may read it.
   const headers = { 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' };
   const { url, close } = await listen(async (request) => {
@@ -30,12 +29,8 @@ export async function serveArtifacts(
       const object = await store.get(name);
       if (object) return new Response(object.body, { headers });
     }
-    const make = files.get(name);
-    if (given === secret && kind === 'files' && make) {
-      const bytes = made.get(name) ?? make();
-      made.set(name, bytes);
-      return new Response(await bytes, { headers });
-    }
+    const file = files.get(name);
+    if (given === secret && kind === 'files' && file) return new Response(file, { headers });
     return new Response('Not Found', { status: 404, headers });
   });
   return { storeUrl: `${url}/${secret}/store`, fileUrl: (name) => `${url}/${secret}/files/${name}`, close };

@@ -1,17 +1,12 @@
 /** The whole benchmark: hosts one after another, so that none disturbs another, then pictures. Everything is in the report. */
-import { cpus, release, totalmem, type } from 'node:os';
+
 import { createRequire } from 'node:module';
+import { cpus, release, totalmem, type } from 'node:os';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { type ArtifactServer, serveArtifacts } from './artifact-server.ts';
 import type { HostDescription, Part, PartResult, ProfileResult, TimedResult } from './core/parts.ts';
 import { HostAbsent, type HostKind, type OpenHost } from './hosts/host.ts';
-import {
-  cannotPicture,
-  measurePictures,
-  measureStartup,
-  type PicturesResult,
-  type StartupResult,
-} from './pictures.ts';
+import { cannotPicture, measurePictures, measureStartup, type PicturesResult, type StartupResult } from './pictures.ts';
 import type { Plan, Size } from './plan.ts';
 import type { Subject } from './subject.ts';
 
@@ -53,14 +48,17 @@ export interface BenchOptions {
 
 /** @throws what a part raises, `internal` when outputs differ, `aborted` */
 export async function bench(options: BenchOptions): Promise<BenchReport> {
-  const { subject, size, plan, hosts, onProgress = () => {} } = options;
+  const { subject, size, hosts, onProgress = () => {} } = options;
   const absent: { what: string; reason: string }[] = [];
   const skip = (what: string, reason: string) => {
     absent.push({ what, reason });
     onProgress(`${what}: not measured: ${reason}`);
   };
-  if (subject.onnx.length === 0) skip('onnxruntime-web on the whole network', 'it needs the checkpoint, not the published model');
-  const server = await serveArtifacts(subject.store, new Map(subject.onnx.map(({ name, make }) => [name, make])));
+  if (subject.onnx.length === 0)
+    skip('onnxruntime-web on the whole network', 'it needs the checkpoint, not the published model');
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const { name, make } of subject.onnx) files.set(name, await make());
+  const server = await serveArtifacts(subject.store, files);
   const reports: HostReport[] = [];
   try {
     for (const kind of hosts) {
@@ -79,8 +77,13 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   return {
     format: 1,
     date: new Date().toISOString(),
-    machine: { cpu: cpus()[0].model.trim(), cores: cpus().length, memoryBytes: totalmem(), system: `${type()} ${release()}` },
-    versions: versions(),
+    machine: {
+      cpu: cpus()[0].model.trim(),
+      cores: cpus().length,
+      memoryBytes: totalmem(),
+      system: `${type()} ${release()}`,
+    },
+    versions: await versions(),
     size,
     subject: subject.name,
     hosts: reports,
@@ -121,7 +124,12 @@ async function measureHost(
   const onnx = subject.onnx.map(({ name, tolerance }) => ({ name, tolerance, url: server.fileUrl(name) }));
   const work = { batch: 2, tokens: subject.tokens };
   const step = await run('one denoising step', { kind: 'step', models, onnx, work, effort });
-  const profile = await run('where its time goes', { kind: 'profile', model: models[0], work, steps: plan.profileSteps });
+  const profile = await run('where its time goes', {
+    kind: 'profile',
+    model: models[0],
+    work,
+    steps: plan.profileSteps,
+  });
   const scaling: HostReport['scaling'][number][] = [];
   for (const size of isFirst ? plan.scaling : []) {
     const result = await run(`${size.tokens} tokens, ${size.depth} blocks`, { kind: 'scaling', ...size, effort });
@@ -147,11 +155,8 @@ async function measureAllPictures(
   return { startup, pictures: await measurePictures(subject.store, model, subject.manifest, rounds, onRound) };
 }
 
-function versions(): Record<string, string> {
-  const require = createRequire(import.meta.url);
-  const of = (path: string) => (require(path) as { readonly version: string }).version;
-  return {
-    'edge-dit': of('../../package.json'),
-    'onnxruntime-web': of('onnxruntime-web/package.json'),
-  };
+async function versions(): Promise<Record<string, string>> {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { readonly version: string };
+  const { env } = await import('onnxruntime-web/wasm');
+  return { 'edge-dit': version, 'onnxruntime-web': env.versions.web ?? env.versions.common };
 }

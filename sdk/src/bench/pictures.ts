@@ -53,7 +53,9 @@ export async function measurePictures(
 ): Promise<PicturesResult> {
   const samples: PictureSample[] = [];
   const [first, second] =
-    manifest.pipeline.conditioning.type === 'class' ? [{ class: 0 }, { class: 0 }] : PROMPTS.map((prompt) => ({ prompt }));
+    manifest.pipeline.conditioning.type === 'class'
+      ? [{ class: 0 }, { class: 0 }]
+      : PROMPTS.map((prompt) => ({ prompt }));
   for (let round = 0; round < rounds; round++) {
     const cacheFolder = await mkdtemp(join(tmpdir(), 'edge-dit-bench-cache-'));
     try {
@@ -101,40 +103,50 @@ async function picture(url: string, condition: object, state: PictureState): Pro
   };
 }
 
+/** Milliseconds from nothing to the first answer, of workerd with: */
 export interface StartupResult {
-  /** Milliseconds from nothing to the first answer of GET /healthz, and of a worker that does nothing else. */
+  /** the worker as it is deployed, */
   readonly worker: readonly number[];
+  /** a worker that does nothing, and carries the same modules, onnxruntime's 14 MB of WebAssembly among them, */
+  readonly carrying: readonly number[];
+  /** one that does nothing and carries nothing. */
   readonly empty: readonly number[];
 }
 
 const EMPTY = 'export default { fetch: () => new Response("ok") };';
 
-/** What a worker adds to the start of workerd: the difference of the two. */
 export async function measureStartup(model: string, rounds: number): Promise<StartupResult> {
   const folder = await mkdtemp(join(tmpdir(), 'edge-dit-bench-worker-'));
   try {
     const { modules } = await bundleCloudflareWorker(folder);
-    const bindings = { MODELS: model, SHARDS_URL: 'http://127.0.0.1:9/' };
-    const empty = [{ type: 'ESModule' as const, path: 'worker.js', contents: EMPTY }];
-    const started = async (settings: ConstructorParameters<typeof Miniflare>[0]) => {
-      const start = performance.now();
-      const miniflare = new Miniflare({ ...settings, ...WORKERD_COMPATIBILITY, modulesRoot: '.', bindings });
-      const response = await miniflare.dispatchFetch('http://bench/healthz');
-      await response.text();
-      const ms = performance.now() - start;
-      await miniflare.dispose();
-      return ms;
-    };
-    const result: { worker: number[]; empty: number[] } = { worker: [], empty: [] };
+    const empty = { type: 'ESModule' as const, path: 'empty.js', contents: EMPTY };
+    const result = { worker: [] as number[], carrying: [] as number[], empty: [] as number[] };
     for (let round = 0; round < rounds + 1; round++) {
-      const pair = { worker: await started({ modules: [...modules] }), empty: await started({ modules: empty }) };
-      // The first finds the binary and the files on disk, the others in memory.
+      const worker = await startOf(model, [...modules]);
+      const carrying = await startOf(model, [empty, ...modules]);
+      const alone = await startOf(model, [empty]);
+      // The first round finds the binary and the files on disk, the others in memory.
       if (round === 0) continue;
-      result.worker.push(pair.worker);
-      result.empty.push(pair.empty);
+      result.worker.push(worker);
+      result.carrying.push(carrying);
+      result.empty.push(alone);
     }
     return result;
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+type Modules = Extract<ConstructorParameters<typeof Miniflare>[0], { modules?: unknown }>['modules'];
+
+async function startOf(model: string, modules: Modules): Promise<number> {
+  const bindings = { MODELS: model, SHARDS_URL: 'http://127.0.0.1:9/' };
+  const start = performance.now();
+  const miniflare = new Miniflare({ ...WORKERD_COMPATIBILITY, modules, modulesRoot: '.', bindings });
+  try {
+    await (await miniflare.dispatchFetch('http://bench/healthz')).text();
+    return performance.now() - start;
+  } finally {
+    await miniflare.dispose();
   }
 }

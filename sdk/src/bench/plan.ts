@@ -18,7 +18,7 @@ export interface Plan {
 }
 
 /** At least seven, so that a median means something; a sample of 5 ms, or 50 ticks of the clock. */
-const EFFORT: Effort = { rounds: 7, sampleMs: 5 };
+const EFFORT: Effort = { rounds: 7, sampleMs: 5, warmUpMs: 60 };
 const FULL_FEATURES = [384, 1152, 1536, 4608];
 const FULL_ROWS = [256, 1024, 4096];
 

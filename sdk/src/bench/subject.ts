@@ -5,9 +5,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadManifest } from '@edge-dit/runtime/load-manifest';
-import type { Manifest } from '@edge-dit/runtime/format/manifest';
 import { fetchFile } from '@edge-dit/runtime/fetch-model';
+import type { Manifest } from '@edge-dit/runtime/format/manifest';
+import { loadManifest } from '@edge-dit/runtime/load-manifest';
 import { FsStore } from '@edge-dit/runtime/stores/fs';
 import type { Store } from '@edge-dit/runtime/stores/store';
 import { loadTokenizer } from '@edge-dit/runtime/text/tokenizer';
@@ -23,7 +23,7 @@ export interface Subject {
   /** The first is the one of which pictures are made. */
   readonly models: readonly { readonly name: string; readonly model: string; readonly tolerance: number }[];
   readonly manifest: Manifest;
-  /** ONNX files, made when they are asked for. */
+  /** What makes the ONNX files. */
   readonly onnx: readonly {
     readonly name: string;
     readonly tolerance: number;
@@ -74,7 +74,7 @@ export async function subjectFromCheckpoint(path: string, forms?: readonly strin
       .map((form) => ({
         name: form.name,
         tolerance: TOLERANCES[form.name],
-        make: async () => (await exportOnnx({ checkpoint, form, shape: { tokens } })).bytes,
+        make: async () => (await exportOnnx({ checkpoint, form, shape: tokens > 0 ? { tokens } : {} })).bytes,
       }));
     return { name: path, store, models, manifest: first!, onnx, tokens, close };
   } catch (error) {

@@ -35,9 +35,10 @@ export const ditExporter: Exporter = {
     let x = graph.within('patches', () => embedPatches(shop, sample, d.patch, positionsOf(shop, d, shape)));
     const first = graph.within('condition', () => conditionOf(shop, d, 0, inputs));
     for (let i = 0; i < d.depth; i++) {
-      x = graph.within(`block${i}`, () => {
+      const name = `transformer_blocks.${i}`;
+      x = graph.within(name, () => {
         const condition = d.shared || i === 0 ? first : conditionOf(shop, d, i, inputs);
-        return block(shop, d, x, `transformer_blocks.${i}`, condition);
+        return block(shop, d, x, name, condition);
       });
     }
     return graph.within('output', () => {

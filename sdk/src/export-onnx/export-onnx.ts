@@ -12,7 +12,7 @@ import { exporterByName } from './index.ts';
 import { Layers } from './layers.ts';
 import type { LinearForm } from './linear-forms.ts';
 
-/** Without and with guidance a step runs one or two; two is what a picture needs. */
+/** A picture with guidance: one half with the condition, one without. */
 const DEFAULT_BATCH = 2;
 
 export interface ExportOptions {
@@ -32,7 +32,7 @@ export interface ExportedModel {
 }
 
 /**
- * Inputs are named as in diffusers' forward; the output is `sample` for the predicted samples.
+ * Inputs are named as in diffusers' forward, the output `out_sample` as in diffusers' own exports: names are unique.
  * @throws `invalid-request` for a size of no whole patches, `invalid-argument` for text without a number of tokens,
  * `config-unsupported` for more than 2 GiB, `aborted`
  */
@@ -48,6 +48,9 @@ export async function exportOnnx({
   const { sampleSize, patchSize, conditioning } = canonical.architecture.geometry;
   const { batch = DEFAULT_BATCH, height = sampleSize, width = sampleSize } = wanted;
   checkSize(height, width, patchSize);
+  if (conditioning.kind === 'class' && wanted.tokens !== undefined) {
+    throw new EdgeDitError('invalid-argument', `${checkpoint.architecture} reads a class: it has no tokens.`);
+  }
   const tokens = conditioning.kind === 'text' ? (wanted.tokens ?? (await tokensOf(checkpoint))) : 0;
   const shape = { batch, height, width, tokens };
   const graph = new GraphBuilder();

@@ -51,6 +51,12 @@ export class Layers {
   }
 }
 
+/** The layer's output times a constant. */
+export function scaled({ weight, bias, ...layer }: Layer, factor: number): Layer {
+  const times = (read: () => Promise<Float32Array>) => async () => (await read()).map((value) => value * factor);
+  return { ...layer, weight: times(weight), ...(bias ? { bias: times(bias) } : {}) };
+}
+
 /** The same numbers with 1 added to some of the rows of `width` that they are: a modulation's 1 + scale. */
 export function plusOne(read: () => Promise<Float32Array>, width: number, rows: readonly number[]) {
   return async (): Promise<Float32Array> => {

@@ -17,6 +17,7 @@ import {
   linear,
   linears,
   modulatedNorm,
+  queries,
   SCALE_ROWS,
   selfAttention,
   silu,
@@ -25,7 +26,7 @@ import {
   type Workshop,
 } from './transformer-parts.ts';
 
-/** Both namings of the first implementation count frequencies so. */
+/** Of the exponents of a timestep's frequencies. */
 const DIVISOR = TIMESTEP_CHANNELS / 2;
 
 export const pixartExporter: Exporter = {
@@ -47,7 +48,8 @@ export const pixartExporter: Exporter = {
     const modulation = linear(shop, silu(shop, time), 'adaln_single.linear');
     const vectors = graph.reshape(modulation, [batch, 6, d.width]);
     for (let i = 0; i < d.depth; i++) {
-      x = graph.within(`block${i}`, () => block(shop, d, x, `transformer_blocks.${i}`, { vectors, context, keyBias }));
+      const name = `transformer_blocks.${i}`;
+      x = graph.within(name, () => block(shop, d, x, name, { vectors, context, keyBias }));
     }
     return graph.within('output', () => joinPatches(shop, outputOf(shop, d, x, time), d.patch, rows, columns));
   },
@@ -65,9 +67,9 @@ function block(shop: Workshop, d: Dimensions, x: Value, name: string, conditions
   const { context, keyBias } = conditions;
   const parts = gatedParts(shop, graph.binary('Add', conditions.vectors, table(shop, name, d.width, SCALE_ROWS)));
   const seen = selfAttention(shop, x, `${name}.attn1`, parts.attention, d);
-  const q = linear(shop, seen, `${name}.attn2.to_q`);
+  const q = linear(shop, seen, queries(shop, `${name}.attn2`, d.heads));
   const [k, v] = linears(shop, context, [`${name}.attn2.to_k`, `${name}.attn2.to_v`]);
-  const attended = linear(shop, attention(shop, q, k, v, d.heads, keyBias), `${name}.attn2.to_out.0`);
+  const attended = linear(shop, attention(shop, q, k, v, { heads: d.heads, keyBias }), `${name}.attn2.to_out.0`);
   return feedForward(shop, graph.binary('Add', seen, attended), `${name}.ff`, parts.feedForward, d.eps);
 }
 

@@ -1,8 +1,8 @@
 /** What diffusion transformers share, as ONNX nodes. Activations are [batch, tokens, width]; linear layers see [rows, width]. */
 import { exp, log } from '@edge-dit/runtime/math';
 import { TIMESTEP_CHANNELS } from '@edge-dit/runtime/models/embeddings';
-import { count, type GraphBuilder, MICROSOFT, type Value } from './graph-builder.ts';
-import type { Layer, Layers } from './layers.ts';
+import { count, type GraphBuilder, type Value } from './graph-builder.ts';
+import { type Layer, type Layers, scaled } from './layers.ts';
 import { applyLayers, type LinearForm } from './linear-forms.ts';
 
 /** What every part is made with. */
@@ -29,9 +29,12 @@ export function silu({ graph }: Workshop, x: Value): Value {
   return graph.binary('Mul', x, graph.node('Sigmoid', [x], x.shape));
 }
 
-/** The approximation by tanh. */
+/**
+ * The approximation by tanh, in one pass. Its parts (Mul, Tanh and the like) are not fused by onnxruntime-web 1.30 and
+ * take longer; com.microsoft's FastGelu takes as long as this.
+ */
 export function gelu({ graph }: Workshop, x: Value): Value {
-  return graph.node('FastGelu', [x], x.shape, { domain: MICROSOFT });
+  return graph.node('Gelu', [x], x.shape, { attributes: { approximate: { string: 'tanh' } } });
 }
 
 export interface Modulation {
@@ -78,21 +81,35 @@ export function selfAttention(
   { heads, eps }: { heads: number; eps: number },
 ): Value {
   const h = modulatedNorm(shop, x, eps, part);
-  const [q, k, v] = linears(shop, h, [`${name}.to_q`, `${name}.to_k`, `${name}.to_v`]);
-  return gated(shop, x, linear(shop, attention(shop, q, k, v, heads), `${name}.to_out.0`), part.gate);
+  const [q, k, v] = linears(shop, h, [queries(shop, name, heads), `${name}.to_k`, `${name}.to_v`]);
+  return gated(shop, x, linear(shop, attention(shop, q, k, v, { heads }), `${name}.to_out.0`), part.gate);
 }
 
-/** softmax(q k^T / sqrt(width of a head) + mask) v; q [B, N, width], k and v [B, L, width], keyBias [B, 1, 1, L]. */
-export function attention({ graph }: Workshop, q: Value, k: Value, v: Value, heads: number, keyBias?: Value): Value {
+/** The layer that gives an attention's queries, divided by the root of a head's width. */
+export function queries({ layers }: Workshop, name: string, heads: number): Layer {
+  const layer = layers.linear(`${name}.to_q`);
+  return scaled(layer, 1 / Math.sqrt(layer.outFeatures / heads));
+}
+
+/**
+ * softmax(q k^T + keyBias) v; q [B, N, width], scaled, k and v [B, L, width], keyBias [B, 1, 1, L]. Of plain operators:
+ * com.microsoft's MultiHeadAttention is not faster in onnxruntime-web 1.30.
+ */
+export function attention(
+  { graph }: Workshop,
+  q: Value,
+  k: Value,
+  v: Value,
+  { heads, keyBias }: { heads: number; keyBias?: Value },
+): Value {
   const [batch, tokens, width] = q.shape;
   const size = width / heads;
   const inHeads = (value: Value, order: readonly number[]) =>
     graph.transpose(graph.reshape(value, [batch, value.shape[1], heads, size]), order);
   const keys = k.shape[1];
-  const scaled = graph.binary('Mul', q, graph.scalar(1 / Math.sqrt(size)));
   const scores = graph.node(
     'MatMul',
-    [inHeads(scaled, [0, 2, 1, 3]), inHeads(k, [0, 2, 3, 1])],
+    [inHeads(q, [0, 2, 1, 3]), inHeads(k, [0, 2, 3, 1])],
     [batch, heads, tokens, keys],
   );
   const masked = keyBias ? graph.binary('Add', scores, keyBias) : scores;

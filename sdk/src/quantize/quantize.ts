@@ -146,7 +146,7 @@ async function describe(options: QuantizeOptions, canonical: CanonicalCheckpoint
     files: packed.files.map(({ record }) => record),
     quantization: {
       recipe: recipe.name,
-      activations: 'int8, symmetric, per token, dynamic',
+      activations: 'int8, asymmetric, per token, dynamic',
       layers: packed.layers,
       floatBytes16: 2 * floats,
       ...(packed.calibration && recipe.balance

@@ -5,9 +5,13 @@ import { gemmF32 } from './gemm-f32.ts';
 import { linearCodes } from './linear-codes.ts';
 import * as rows from './rows.ts';
 
-/** The instruction sets that a module may need. `simd` runs wherever WebAssembly SIMD does. */
+/** How the integer product is computed. `simd` runs wherever WebAssembly SIMD does. */
 export const VARIANTS = ['simd', 'relaxed'] as const;
 export type Variant = (typeof VARIANTS)[number];
+
+/** The modules: the float passes, which are the same bits everywhere, and the quantized linears of each variant. */
+export const MODULES = ['float', ...VARIANTS] as const;
+export type ModuleName = (typeof MODULES)[number];
 
 const floatKernels: readonly WasmFunction[] = [
   gemmF32,
@@ -39,6 +43,6 @@ const linearKernels: Record<Variant, readonly WasmFunction[]> = {
   ],
 };
 
-export function kernelsOf(variant: Variant): readonly WasmFunction[] {
-  return [...floatKernels, ...linearKernels[variant]];
+export function kernelsOf(module: ModuleName): readonly WasmFunction[] {
+  return module === 'float' ? floatKernels : linearKernels[module];
 }

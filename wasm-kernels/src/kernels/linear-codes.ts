@@ -1,13 +1,15 @@
 /**
  * The quantized linear: int8 activations by 4- or 8-bit weight codes, float32 out.
  *
- *   out[i, j] = rowScale[i] * colScale[j] * (sum_k a[i, k] * code[j, k] - colZero[j] * rowSum[i]) + bias[j]
+ *   out[i, j] = rowScale[i] * colScale[j] * sum_k (a[i, k] - rowZero[i]) (code[j, k] - colZero[j]) + bias[j]
+ *
+ * of which the kernel sums a * code, and the epilogue subtracts colZero * rowSum and rowZero * colSum.
  *
  * m rows, n columns, K = 4 * groups (zero padded).
  * a         int8 [m, K], row-major; rows up to the next multiple of the tile must be readable
+ * rows      a record of 16 bytes a row: scale float32, sum_k (a - zero) int32, zero int32, 4 bytes unused
  * panels    codes in the `u8-8x4` or `u4-8x4` layout: 8 columns by 4 of k, 32 codes a group
- * rowScale  float32 [m];  rowSum  int32 [m], the sum of a row of `a`
- * colScale  float32 [n8]; colZero int32 [n8]; bias float32 [n8]; n8 = n rounded up to 8
+ * columns   a record of 128 bytes a panel: scale float32 [8], zero int32 [8], sum_k code int32 [8], bias float32 [8]
  * out       float32, rows `outStride` bytes apart
  * scratch   `linearScratchBytes` bytes
  *
@@ -21,8 +23,8 @@ import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type Statement, v128 }
 
 /**
  * How 8-bit codes reach the relaxed dot, whose second operand is only specified for 0..127:
- * `unsigned` as they are (the engine reads bytes as unsigned), `signed` minus 128 (it reads them as signed;
- * colZero must then be 128 less), `nibbles` in two products that are exact everywhere.
+ * `unsigned` as they are (the engine reads bytes as unsigned), `signed` minus 128 (it reads them as signed; zero and
+ * sum of a column must then be those of the codes minus 128), `nibbles` in two products that are exact everywhere.
  */
 export type CodeForm = 'unsigned' | 'signed' | 'nibbles';
 
@@ -47,19 +49,19 @@ export function linearScratchBytes(m: number, groups: number): number {
 export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
   return defineFunction(
     name,
-    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
-    ([m, n, groups, a, rowScale, rowSum, panels, colScale, colZero, bias, out, outStride, scratch], local) => {
-      const [i, j, k, b, row, left, panel, unpacked] = ['i', 'j', 'k', 'b', 'r', 'l', 'p', 'u'].map(() => local('i32'));
+    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+    ([m, n, groups, a, rows, panels, columns, out, outStride, scratch], local) => {
+      const [i, j, k, b, row, left, panel, unpacked, column] = Array.from({ length: 9 }, () => local('i32'));
       const rowBytes = local('i32');
-      const rows = Array.from({ length: mr }, (_, r) => r);
-      const pointers = rows.map(() => local('i32'));
-      const acc = rows.map(() => [local('v128'), local('v128')] as const);
+      const tileRows = Array.from({ length: mr }, (_, r) => r);
+      const pointers = tileRows.map(() => local('i32'));
+      const acc = tileRows.map(() => [local('v128'), local('v128')] as const);
       const x = local('v128');
       const y = [local('v128'), local('v128')] as const;
 
       /** Adds the products of `steps` groups of four k: two loads of weights a group, one of activations a row. */
       const products = (): Statement[] => [
-        ...rows.map((r) =>
+        ...tileRows.map((r) =>
           pointers[r].set(r === 0 ? i32.add(a, i32.mul(i, rowBytes)) : i32.add(pointers[r - 1], rowBytes)),
         ),
         k.set(groups),
@@ -67,7 +69,7 @@ export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
           [
             ...(relaxed ? [0] : [0, 1]).flatMap((half) => [
               ...y.map((register, side) => register.set(v128.load(b, 32 * half + 16 * side))),
-              ...rows.flatMap((r) => [
+              ...tileRows.flatMap((r) => [
                 x.set(v128.load32_splat(pointers[r], 4 * half)),
                 ...acc[r].map((sum, side) => sum.set(multiplyAdd(relaxed, sum, x, y[side]))),
               ]),
@@ -88,21 +90,17 @@ export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
           ? [...acc.flat().map((sum) => sum.set(i32x4.shl(sum, i32.const(4)))), ...products()]
           : []),
         row.set(i32.add(out, i32.add(i32.mul(i, outStride), i32.shl(j, i32.const(2))))),
-        ...rows.flatMap((r) => [when(i32.lt_s(i32.add(i, i32.const(r)), m), epilogue(r))]),
+        ...tileRows.flatMap((r) => [when(i32.lt_s(i32.add(i, i32.const(r)), m), epilogue(r))]),
       ];
 
       function epilogue(r: number): Statement[] {
-        const index = i32.shl(i32.add(i, i32.const(r)), i32.const(2));
-        const column = i32.shl(j, i32.const(2));
+        const record = i32.add(rows, i32.shl(i32.add(i, i32.const(r)), i32.const(4)));
         const values = acc[r].map((sum, side) => {
-          const at = 16 * side;
-          const zeros = i32x4.mul(v128.load(i32.add(colZero, column), at), v128.load32_splat(i32.add(rowSum, index)));
-          const scale = f32x4.mul(
-            v128.load(i32.add(colScale, column), at),
-            v128.load32_splat(i32.add(rowScale, index)),
-          );
-          const scaled = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, zeros)), scale);
-          return f32x4.add(scaled, v128.load(i32.add(bias, column), at));
+          const ofColumn = (field: number) => v128.load(column, 32 * field + 16 * side);
+          const ofRow = (field: number) => v128.load32_splat(record, 4 * field);
+          const zeros = i32x4.add(i32x4.mul(ofColumn(1), ofRow(1)), i32x4.mul(ofColumn(2), ofRow(2)));
+          const scaled = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, zeros)), f32x4.mul(ofColumn(0), ofRow(0)));
+          return f32x4.add(scaled, ofColumn(3));
         });
         return [
           left.set(i32.sub(n, j)),
@@ -125,6 +123,7 @@ export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
         rowBytes.set(i32.shl(groups, i32.const(relaxed ? 2 : 3))),
         ...(relaxed ? [] : widen(local, a, i32.add(scratchPanel, i32.shl(groups, i32.const(6))), i32.mul(m, groups))),
         count(j, n, 8, [
+          column.set(i32.add(columns, i32.shl(j, i32.const(4)))),
           panel.set(i32.add(panels, i32.mul(i32.shr_u(j, i32.const(3)), i32.mul(groups, i32.const(groupBytes))))),
           ...(ready
             ? [unpacked.set(panel)]

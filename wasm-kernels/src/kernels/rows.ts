@@ -13,6 +13,7 @@ type RowPass = (from: Address, to: Address) => Statement[];
 const splat = (value: number) => f32x4.splat(f32.const(value));
 const lanes = [0, 1, 2, 3] as const;
 const sumLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v, lane)).reduce((a, b) => f32.add(a, b));
+const minLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v, lane)).reduce((a, b) => f32.min(a, b));
 const maxLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v, lane)).reduce((a, b) => f32.max(a, b));
 
 /** Runs `body` with `at` = 0, 16, ... below `bytes` (not 0). */
@@ -73,46 +74,50 @@ function silu(local: NewLocal, bytes: Address): RowPass {
     ]);
 }
 
-interface QuantizedRow {
-  readonly codes: Address;
-  readonly scale: Address;
-  readonly sum: Address;
-}
+/** Ranges below this count as zero, so that no reciprocal overflows. */
+const LEAST_RANGE = 2 ** -100;
 
 /**
- * Symmetric int8 of one row times `balance` [cols]: r = 127 / absmax, q = nearest-even(x r) in -127..127,
- * scale = absmax / 127, and the row's sum of q. A row of zeros gives r = scale = 0.
+ * Int8 of one row times `balance` [cols], asymmetric over its range, which always includes 0: with range = max - min,
+ * r = 255 / range and scale = range / 255, zero = nearest-even(-128 - min r), q = nearest-even(x r) + zero in
+ * -128..127. Writes q to `codes`, and to `record`: scale, the sum of q - zero, zero. A row of zeros gets scale 0.
  */
 function quantizeRow(local: NewLocal, bytes: Address, balance: Address) {
   const at = local('i32');
   const target = local('i32');
-  const largest = local('v128');
-  const factor = local('v128');
-  const q = local('v128');
-  const sum = local('v128');
-  const absmax = local('f32');
+  const zero = local('i32');
+  const [low, high, factor, zeros, q, sum] = Array.from({ length: 6 }, () => local('v128'));
+  const [least, range] = [local('f32'), local('f32')];
   const balanced = (from: Address) => f32x4.mul(v128.load(i32.add(from, at)), v128.load(i32.add(balance, at)));
-  return (from: Address, to: QuantizedRow): Statement[] => [
-    largest.set(v128.zero),
-    ...forBytes(at, bytes, 16, [largest.set(f32x4.max(largest, f32x4.abs(balanced(from))))]),
-    absmax.set(maxLanes(largest)),
-    factor.set(f32x4.splat(f32.select(f32.div(f32.const(127), absmax), f32.const(0), f32.gt(absmax, f32.const(0))))),
-    f32.store(to.scale, f32.div(absmax, f32.const(127))),
+  const whereRanged = (value: Expr<'f32'>) => f32.select(value, f32.const(0), f32.gt(range, f32.const(LEAST_RANGE)));
+  return (from: Address, codes: Address, record: Address): Statement[] => [
+    low.set(v128.zero),
+    high.set(v128.zero),
+    ...forBytes(at, bytes, 16, [q.set(balanced(from)), low.set(f32x4.min(low, q)), high.set(f32x4.max(high, q))]),
+    least.set(minLanes(low)),
+    range.set(f32.sub(maxLanes(high), least)),
+    factor.set(f32x4.splat(whereRanged(f32.div(f32.const(255), range)))),
+    zeros.set(f32x4.nearest(f32x4.sub(splat(-128), f32x4.mul(f32x4.splat(least), factor)))),
+    zero.set(i32x4.extract_lane(i32x4.trunc_sat_f32x4_s(zeros), 0)),
+    f32.store(record, whereRanged(f32.div(range, f32.const(255)))),
+    i32.store(record, zero, 8),
     sum.set(v128.zero),
-    target.set(to.codes),
+    target.set(codes),
     ...forBytes(at, bytes, 16, [
-      // The bounds only matter where 127 / absmax overflowed to infinity.
-      q.set(f32x4.mul(balanced(from), factor)),
-      q.set(f32x4.min(f32x4.max(q, splat(-127)), splat(127))),
-      q.set(i32x4.trunc_sat_f32x4_s(f32x4.nearest(q))),
+      q.set(f32x4.add(f32x4.nearest(f32x4.mul(balanced(from), factor)), zeros)),
+      q.set(i32x4.trunc_sat_f32x4_s(f32x4.min(f32x4.max(q, splat(-128)), splat(127)))),
       sum.set(i32x4.add(sum, q)),
       q.set(i16x8.narrow_i32x4_s(q, q)),
       i32.store(target, i32x4.extract_lane(i8x16.narrow_i16x8_s(q, q), 0)),
       target.set(i32.add(target, i32.const(4))),
     ]),
     i32.store(
-      to.sum,
-      lanes.map((lane) => i32x4.extract_lane(sum, lane)).reduce((a, b) => i32.add(a, b)),
+      record,
+      i32.sub(
+        lanes.map((lane) => i32x4.extract_lane(sum, lane)).reduce((a, b) => i32.add(a, b)),
+        i32.mul(zero, i32.shr_u(bytes, i32.const(2))),
+      ),
+      4,
     ),
   ];
 }
@@ -132,25 +137,25 @@ function mapRows(name: string, pass: (local: NewLocal, bytes: Address) => RowPas
   });
 }
 
-/** (rows, cols, x, line, balance, codes, scales, sums): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
+/** (rows, cols, x, line, balance, codes, records): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
 function quantizeRows(name: string, pass?: (local: NewLocal, bytes: Address) => RowPass): WasmFunction {
   return defineFunction(
     name,
-    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
-    ([rows, cols, x, line, balance, codes, scales, sums], local) => {
+    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+    ([rows, cols, x, line, balance, codes, records], local) => {
       const row = local('i32');
       const bytes = local('i32');
       const quantize = quantizeRow(local, bytes, balance);
-      const to = { codes, scale: scales, sum: sums };
-      const body = pass ? [...pass(local, bytes)(x, line), ...quantize(line, to)] : quantize(x, to);
+      const body = pass
+        ? [...pass(local, bytes)(x, line), ...quantize(line, codes, records)]
+        : quantize(x, codes, records);
       return [
         bytes.set(bytesOf(cols)),
         count(row, rows, 1, [
           ...body,
           x.set(i32.add(x, bytes)),
           codes.set(i32.add(codes, cols)),
-          scales.set(i32.add(scales, i32.const(4))),
-          sums.set(i32.add(sums, i32.const(4))),
+          records.set(i32.add(records, i32.const(16))),
         ]),
       ];
     },
@@ -183,11 +188,11 @@ export const normModulateRows = defineFunction(
   },
 );
 
-/** (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, scales, sums); `line` is scratch [cols]. */
+/** (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, records); `line` is scratch [cols]. */
 export const normModulateQuantizeRows = defineFunction(
   'norm_modulate_quantize',
-  [...NORM_PARAMETERS, 'i32', 'i32', 'i32', 'i32', 'i32'],
-  ([rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, scales, sums], local) => {
+  [...NORM_PARAMETERS, 'i32', 'i32', 'i32', 'i32'],
+  ([rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, records], local) => {
     const [row, bytes, shiftRow, scaleRow] = Array.from({ length: 4 }, () => local('i32'));
     const pass = normModulate(local, bytes, eps, shiftRow, scaleRow);
     const quantize = quantizeRow(local, bytes, balance);
@@ -197,11 +202,10 @@ export const normModulateQuantizeRows = defineFunction(
         shiftRow.set(vectorOf(shift, row, rowsPerVector, vectorStride)),
         scaleRow.set(vectorOf(scale, row, rowsPerVector, vectorStride)),
         ...pass(x, line),
-        ...quantize(line, { codes, scale: scales, sum: sums }),
+        ...quantize(line, codes, records),
         x.set(i32.add(x, bytes)),
         codes.set(i32.add(codes, cols)),
-        scales.set(i32.add(scales, i32.const(4))),
-        sums.set(i32.add(sums, i32.const(4))),
+        records.set(i32.add(records, i32.const(16))),
       ]),
     ];
   },

@@ -1,11 +1,12 @@
 /** What the measuring code is given by the place where it runs. Web APIs only from here on down. */
-import type { KernelModules } from '@edge-dit/runtime/engines/open-wasm';
+
 import type { OnnxRuntime } from '@edge-dit/runtime/onnx/onnx-runtime';
+import type { KernelModules, Variant } from '@edge-dit/wasm-kernels';
 
 export interface BenchHost {
   readonly kernels: KernelModules;
   /** The modules of wasm-kernels/src/bench/dot-ceiling.ts. */
-  readonly ceilings: KernelModules;
+  readonly ceilings: { readonly [V in Variant]?: WebAssembly.Module };
   /** onnxruntime-web, configured for this host. */
   readonly onnx: OnnxRuntime;
 }

@@ -19,9 +19,12 @@ export async function openVariant({ kernels }: BenchHost, variant?: Variant): Pr
 export function openWrapped(host: BenchHost, wrap: (kernels: Kernels) => Kernels): WasmEngine {
   const [variant] = variantsOf(host);
   const memory = new WasmMemory(new Meter(MEMORY_BYTES));
-  return new WasmEngine(wrap(instantiateKernels(host.kernels[variant]!, memory.memory, variant)), memory);
+  return new WasmEngine(
+    wrap(instantiateKernels(host.kernels.float, host.kernels[variant]!, memory.memory, variant)),
+    memory,
+  );
 }
 
 export function formOf({ kernels }: BenchHost, variant: Variant): string {
-  return instantiateKernels(kernels[variant]!, new WebAssembly.Memory({ initial: 1 }), variant).form;
+  return instantiateKernels(kernels.float, kernels[variant]!, new WebAssembly.Memory({ initial: 1 }), variant).form;
 }

@@ -11,15 +11,13 @@ export interface Case {
   run(): void | Promise<void>;
 }
 
-/** Before the first sample, at least. */
-const WARM_UP_MS = 60;
 /** A sample takes this many ticks of the clock, so that its error is below 2 %. */
 const TICKS = 50;
 
-export async function interleave(cases: readonly Case[], { rounds, sampleMs }: Effort): Promise<Measured[]> {
+export async function interleave(cases: readonly Case[], { rounds, sampleMs, warmUpMs }: Effort): Promise<Measured[]> {
   const least = Math.max(sampleMs, TICKS * clockResolution());
   const repeats: number[] = [];
-  for (const one of cases) repeats.push(await warmUp(one, least));
+  for (const one of cases) repeats.push(await warmUp(one, least, warmUpMs));
   const milliseconds = cases.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {
     // Back and forth: no case always follows the same one.
@@ -33,15 +31,15 @@ export async function interleave(cases: readonly Case[], { rounds, sampleMs }: E
 }
 
 /** The repeats that fill a sample. */
-async function warmUp(one: Case, least: number): Promise<number> {
+async function warmUp(one: Case, least: number, warmUpMs: number): Promise<number> {
   let repeats = 1;
   let spent = 0;
   for (;;) {
     const ms = await timed(one, repeats);
     spent += ms;
-    if (spent >= WARM_UP_MS && ms >= least) return repeats;
+    if (spent >= warmUpMs && ms >= least) return repeats;
     // One long run is warm-up enough: the engine had its time.
-    if (repeats === 1 && ms >= 4 * least && ms >= 4 * WARM_UP_MS) return 1;
+    if (repeats === 1 && ms >= 4 * least && ms >= 4 * warmUpMs) return 1;
     if (ms < least) repeats = Math.ceil(repeats * Math.min(8, Math.max(1.2, (1.1 * least) / Math.max(ms, 0.01))));
   }
 }

@@ -7,6 +7,8 @@
 export interface Effort {
   readonly rounds: number;
   readonly sampleMs: number;
+  /** Before the first sample, at least: engines optimize what runs long enough. */
+  readonly warmUpMs: number;
 }
 
 export type Part =

@@ -115,8 +115,9 @@ class KernelTimers {
 type Kernel = (...args: number[]) => void;
 
 function classOf(kernel: string, inAttention: boolean): KernelClass {
-  if (kernel.includes('softmax')) return 'softmax';
-  if (kernel.startsWith('gemm') || kernel.startsWith('linear')) return inAttention ? 'attention product' : 'linear';
-  if (inAttention) return 'attention layout';
+  if (kernel === 'softmax') return 'softmax';
+  const moves = /transpose|pack|quantize/.test(kernel);
+  if (inAttention) return moves ? 'attention layout' : 'attention product';
+  if (/^(linear|gemm)/.test(kernel)) return 'linear';
   return kernel.includes('quantize') ? 'quantize' : 'other rows';
 }

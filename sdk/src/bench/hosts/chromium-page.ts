@@ -1,6 +1,7 @@
 /** The far side of `chromium.ts`: a page that asks for parts until it is closed. */
 import { createOrtRuntime } from '@edge-dit/runtime/onnx/ort-web';
 import { supportedVariants } from '@edge-dit/wasm-kernels';
+import type { BenchHost } from '../core/bench-host.ts';
 import { describeHost, runPart } from '../core/run-part.ts';
 import { answerOf, type HostAnswer, type HostRequest } from './host.ts';
 
@@ -10,18 +11,24 @@ async function bytesOf(path: string): Promise<ArrayBuffer> {
   return response.arrayBuffer();
 }
 
+const compiled = async (path: string) => WebAssembly.compile(await bytesOf(path));
+
 async function modulesOf(kind: 'kernels' | 'ceiling') {
-  const compiled = supportedVariants().map(
-    async (variant) => [variant, await WebAssembly.compile(await bytesOf(`/${kind}.${variant}.wasm`))] as const,
+  const modules = supportedVariants().map(
+    async (variant) => [variant, await compiled(`/${kind}.${variant}.wasm`)] as const,
   );
-  return Object.fromEntries(await Promise.all(compiled));
+  return Object.fromEntries(await Promise.all(modules));
 }
 
-async function openPage() {
+async function openPage(): Promise<BenchHost> {
   const onnxruntime = await bytesOf('/onnxruntime.wasm');
+  const variants = supportedVariants();
   return {
-    kernels: await modulesOf('kernels'),
-    ceilings: await modulesOf('ceiling'),
+    kernels: {
+      float: await WebAssembly.compile(await bytesOf('/kernels.float.wasm')),
+      ...(await modulesOf('kernels', variants)),
+    },
+    ceilings: await modulesOf('ceiling', variants),
     onnx: createOrtRuntime({
       configure: (wasm) => {
         wasm.wasmBinary = onnxruntime;

@@ -134,6 +134,7 @@ async function pageFiles(folder: string): Promise<Files> {
     ['/', { type: 'text/html', body: page }],
     ...modules.map(({ path, contents }) => [`/${path}`, { type: 'text/javascript', body: contents }] as const),
     ['/onnxruntime.wasm', wasm(new Uint8Array(await readFile(ort)))],
+    ['/kernels.float.wasm', wasm(assembleKernels('float'))],
     ...VARIANTS.flatMap((variant) => [
       [`/kernels.${variant}.wasm`, wasm(assembleKernels(variant))] as const,
       [`/ceiling.${variant}.wasm`, wasm(assembleCeiling(variant))] as const,

@@ -1,16 +1,15 @@
 /** The far side of `node.ts`. */
 import { createNodeOrtRuntime } from '@edge-dit/runtime/onnx/ort-node';
-import type { Variant } from '@edge-dit/wasm-kernels';
+import { supportedVariants } from '@edge-dit/wasm-kernels';
 import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
 import { assembleCeiling } from '@edge-dit/wasm-kernels/bench/dot-ceiling';
 import { describeHost, runPart } from '../core/run-part.ts';
 import { answerOf, type HostRequest } from './host.ts';
 
-const kernels = await compileKernels();
 const ceilings = Object.fromEntries(
-  (Object.keys(kernels) as Variant[]).map((variant) => [variant, new WebAssembly.Module(assembleCeiling(variant))]),
+  supportedVariants().map((variant) => [variant, new WebAssembly.Module(assembleCeiling(variant))]),
 );
-const host = { kernels, ceilings, onnx: createNodeOrtRuntime() };
+const host = { kernels: await compileKernels(), ceilings, onnx: createNodeOrtRuntime() };
 
 process.on('message', async (request: HostRequest) => {
   process.send!(

@@ -2,6 +2,7 @@
 import { createWorkerdOrtRuntime } from '@edge-dit/runtime/onnx/ort-workerd';
 import relaxedCeiling from '@edge-dit/wasm-kernels/bench/ceiling.relaxed.wasm';
 import simdCeiling from '@edge-dit/wasm-kernels/bench/ceiling.simd.wasm';
+import float from '@edge-dit/wasm-kernels/kernels.float.wasm';
 import relaxed from '@edge-dit/wasm-kernels/kernels.relaxed.wasm';
 import simd from '@edge-dit/wasm-kernels/kernels.simd.wasm';
 import { describeHost, runPart } from '../core/run-part.ts';
@@ -11,7 +12,7 @@ import { answerOf, type HostRequest } from './host.ts';
 declare const WORKERD_VERSION: string;
 
 const host = {
-  kernels: { simd, relaxed },
+  kernels: { float, simd, relaxed },
   ceilings: { simd: simdCeiling, relaxed: relaxedCeiling },
   onnx: createWorkerdOrtRuntime(async () => (await import('onnxruntime-web/ort-wasm-simd-threaded.wasm')).default),
 };

@@ -1,6 +1,7 @@
 /** The list of commands, in the order of the data. To add one: its file and its line here. */
 import type { Command } from 'commander';
 import type { Session } from '../session.ts';
+import { addBench } from './bench.ts';
 import { addExportOnnx } from './export-onnx.ts';
 import { addGenerate } from './generate.ts';
 import { addInspect } from './inspect.ts';
@@ -21,5 +22,6 @@ export const commands: readonly AddCommand[] = [
   addParity,
   addExportOnnx,
   addServe,
+  addBench,
   addList,
 ];

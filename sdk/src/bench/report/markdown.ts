@@ -1,0 +1,180 @@
+/** A report as Markdown: what is printed, and what is saved. Every figure is a median; the raw values are in the JSON. */
+import type { BenchReport, HostReport } from '../bench.ts';
+import { KERNEL_CLASSES } from '../core/parts.ts';
+import { PICTURE_STATES } from '../pictures.ts';
+import {
+  ceilingOf,
+  exponent,
+  floorOf,
+  median,
+  outsideProducts,
+  picturesIn,
+  rateOf,
+  shareOf,
+  timeOf,
+} from './figures.ts';
+import { goalsOf, megabytes, percent, times } from './goals.ts';
+
+export function markdownOf(report: BenchReport): string {
+  const { machine, versions, date, size, subject } = report;
+  const engines = report.hosts.map(({ host }) => `${host.name} ${host.version} (${host.variants.join(', ')})`);
+  const shown = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return [
+    '# Benchmark',
+    '',
+    `${machine.cpu}, ${machine.cores} cores, ${machine.system}; ${date.slice(0, 10)}; one thread. ${shown.join(', ')}; ${engines.join('; ')}.`,
+    `Size \`${size}\`, model \`${subject}\`. Cases are measured in turns, in one process of each host; figures are medians.`,
+    '',
+    ...section('Goals', goals(report)),
+    ...report.hosts.flatMap(hostSections),
+    ...pictureSections(report),
+    ...section(
+      'Not measured',
+      report.absent.map(({ what, reason }) => `- ${what}: ${reason}`),
+    ),
+  ].join('\n');
+}
+
+function goals(report: BenchReport): string[] {
+  const rows = goalsOf(report).map(({ what, goal, measured = '', met }) => [
+    what,
+    goal,
+    measured,
+    met === undefined ? 'not measured' : met ? 'met' : 'missed',
+  ]);
+  return rows.length === 0 ? [] : table(['', 'goal', 'measured', ''], rows);
+}
+
+function hostSections(report: HostReport): string[] {
+  const { host, gemm, step, profile, scaling } = report;
+  const named = (title: string) => `${title}, ${host.name} ${host.version}`;
+  return [
+    ...section(
+      named('Linear layers'),
+      gemm.flatMap((shape) => linearLayer(shape)),
+    ),
+    ...section(named('One denoising step'), step ? stepTable(step) : []),
+    ...section(named('Where its time goes'), profile ? profileTable(profile) : []),
+    ...section(named('Growth'), scaling.length > 0 ? growth(scaling) : []),
+  ];
+}
+
+function linearLayer(shape: HostReport['gemm'][number]): string[] {
+  const rows = shape.cases.map((one) => {
+    const share = shareOf(shape, one.name);
+    return [one.name, ms(median(one.milliseconds)), rateOf(one).toFixed(1), share === undefined ? '' : percent(share)];
+  });
+  // What a ceiling took says nothing about this shape.
+  for (const row of rows) if (row[0].startsWith('ceiling')) row[1] = '';
+  return [
+    `${shape.m} rows, ${shape.k} to ${shape.n} features:`,
+    '',
+    ...table(['', 'ms', 'GMAC/s', 'of its ceiling'], rows),
+    '',
+  ];
+}
+
+function stepTable(step: NonNullable<HostReport['step']>): string[] {
+  const [{ name: first }] = step.cases;
+  const rows = step.cases.map(({ name }) => {
+    const check = step.checks.find((one) => one.name === name);
+    const time = timeOf(step, name)!;
+    const error = check ? check.relativeError.toExponential(1) : 'standard';
+    return [name, ms(time), times(time / timeOf(step, first)!), error];
+  });
+  return table(['', 'ms', `of ${first}`, 'relative error'], rows);
+}
+
+function profileTable(profile: NonNullable<HostReport['profile']>): string[] {
+  const { kernels, totalMs, untimedMs, engine } = profile;
+  const rows = KERNEL_CLASSES.map((name) => {
+    const entries = kernels.filter((entry) => entry.class === name);
+    const spent = entries.reduce((sum, entry) => sum + entry.ms, 0);
+    const parts = entries.filter(({ kernel }) => kernel !== '').map((entry) => `${entry.kernel} ${ms(entry.ms)}`);
+    return [name, ms(spent), percent(spent / totalMs), parts.join(', ')];
+  });
+  return [
+    ...table(['', 'ms', 'of the step', 'kernels, ms'], rows),
+    '',
+    `${engine}: ${ms(totalMs)} ms with timers, ${ms(untimedMs)} ms without; ${percent(outsideProducts(profile))} outside matrix products.`,
+  ];
+}
+
+function growth(scaling: HostReport['scaling']): string[] {
+  const points = scaling.map(({ tokens, depth, cases }) => ({ tokens, depth, time: median(cases[0].milliseconds) }));
+  const rows = points.map(({ tokens, depth, time }) => [String(tokens), String(depth), ms(time)]);
+  return [...table(['tokens', 'blocks', 'ms'], rows), '', ...growthLaws(scaling)];
+}
+
+/** In words: the exponents of cost over tokens and over depth. */
+export function growthLaws(scaling: HostReport['scaling']): string[] {
+  const points = scaling.map(({ tokens, depth, cases }) => ({ tokens, depth, time: median(cases[0].milliseconds) }));
+  const depths = points.map(({ depth }) => depth);
+  const common = depths.sort((a, b) => count(depths, b) - count(depths, a))[0];
+  const byTokens = points.filter(({ depth }) => depth === common).sort((a, b) => a.tokens - b.tokens);
+  const tokens = points.find(({ depth }) => depth !== common)?.tokens;
+  const byDepth = points.filter((point) => point.tokens === tokens);
+  const law = (chosen: typeof points, axis: 'tokens' | 'depth') =>
+    exponent(chosen.map((point) => [point[axis], point.time])).toFixed(2);
+  const lines: string[] = [];
+  if (byTokens.length > 1) {
+    const [last, end] = byTokens.slice(-2);
+    const tail = exponent([last, end].map((point) => [point.tokens, point.time])).toFixed(2);
+    lines.push(
+      `Time grows as tokens^${law(byTokens, 'tokens')} from ${byTokens[0].tokens} to ${end.tokens} tokens (attention is quadratic; ^${tail} between the last two).`,
+    );
+  }
+  if (byDepth.length > 1) lines.push(`Time grows as blocks^${law(byDepth, 'depth')}.`);
+  return lines;
+}
+
+function pictureSections(report: BenchReport): string[] {
+  const { pictures, startup } = report;
+  const lines: string[] = [];
+  if (pictures) {
+    const found = PICTURE_STATES.flatMap((state) => picturesIn(pictures, state) ?? []);
+    const timings = Object.keys(found[0]?.timings ?? {});
+    const rows = found.map((one) => [
+      one.state,
+      String(one.count),
+      ms(one.totalMs),
+      ms(one.untilSamplingMs),
+      ...timings.map((name) => ms(one.timings[name])),
+      megabytes(one.peakBytes),
+    ]);
+    lines.push(...table(['', 'pictures', 'ms', 'until the first step', ...timings, 'peak'], rows), '');
+    const host = report.hosts.find((one) => one.host.name === 'workerd');
+    const floor = host && floorOf(host, pictures.steps);
+    const warm = picturesIn(pictures, 'warm');
+    if (floor !== undefined && warm) {
+      lines.push(
+        `${pictures.steps} steps, guidance ${pictures.guidance}. The floor is ${ms(floor)} ms (multiply-adds of the linear layers at ${ceilingOf(host!)!.toFixed(1)} GMAC/s); a warm picture takes ${times(warm.totalMs / floor)} of it.`,
+      );
+    }
+  }
+  if (startup) {
+    const [worker, carrying, empty] = [startup.worker, startup.carrying, startup.empty].map(median);
+    lines.push(
+      `workerd answers after ${ms(empty)} ms with an empty worker, after ${ms(carrying)} ms with one that carries the same WebAssembly and does nothing, after ${ms(worker)} ms with ours.`,
+    );
+  }
+  return section('Whole pictures, workerd', lines);
+}
+
+const count = (values: readonly number[], value: number) => values.filter((other) => other === value).length;
+const ms = (value: number) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+
+function section(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [`## ${title}`, '', ...lines, ''];
+}
+
+/** Aligned, so that it reads well on a terminal too; all columns but the first stand to the right where they are numbers. */
+function table(heading: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const all = [heading, ...rows];
+  const widths = heading.map((_, column) => Math.max(3, ...all.map((row) => row[column].length)));
+  const right = heading.map((_, column) => rows.every((row) => /^[\d.,]*( [%×]| MB)?$/.test(row[column])));
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, i) => (right[i] ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join(' | ')} |`;
+  const rule = widths.map((width, i) => (right[i] ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width)));
+  return [line(heading), line(rule), ...rows.map(line)];
+}

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { isEdgeDitError } from '@edge-dit/runtime/errors';
+import { runCli } from '../cli/testing/run-cli.ts';
 import { makeTinyPipeline, type TinyName } from '../cli/testing/tiny-pipeline.ts';
 import { bench } from './bench.ts';
 import type { Effort, TimedResult } from './core/parts.ts';
@@ -138,6 +139,15 @@ test('a published model is measured alone, and a host that is not there is said'
   } finally {
     await made.close();
   }
+});
+
+test('the command needs to be told what to measure', async () => {
+  const none = await runCli(['bench'], folder);
+  assert.equal(none.code, 2);
+  assert.match(none.stderr, /--checkpoint <folder> or --model <model>/);
+  const unknown = await runCli(['bench', '--model', 'x', '--host', 'deno'], folder);
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /workerd, node, chromium/);
 });
 
 test('outputs that differ are not timed', () => {

@@ -22,13 +22,9 @@ async function modulesOf(kind: 'kernels' | 'ceiling') {
 
 async function openPage(): Promise<BenchHost> {
   const onnxruntime = await bytesOf('/onnxruntime.wasm');
-  const variants = supportedVariants();
   return {
-    kernels: {
-      float: await WebAssembly.compile(await bytesOf('/kernels.float.wasm')),
-      ...(await modulesOf('kernels', variants)),
-    },
-    ceilings: await modulesOf('ceiling', variants),
+    kernels: { float: await compiled('/kernels.float.wasm'), ...(await modulesOf('kernels')) },
+    ceilings: await modulesOf('ceiling'),
     onnx: createOrtRuntime({
       configure: (wasm) => {
         wasm.wasmBinary = onnxruntime;

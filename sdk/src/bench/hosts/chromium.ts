@@ -33,6 +33,9 @@ export const chromiumHost: HostKind = {
     const files = await pageFiles(folder);
     const server = await listen((request) => respond(request, files, mailbox));
     const browser = launch(executable, join(folder, 'profile'), server.url);
+    // Interrupted commands end without closing their hosts.
+    const kill = () => browser.kill();
+    process.once('exit', kill);
     browser.on('error', (cause) => mailbox.end(new HostAbsent(`${executable} cannot be started: ${cause.message}`)));
     browser.on('exit', (code, signal) => mailbox.end(new Error(`Chromium ended early (${signal ?? code})`)));
     const late = setTimeout(() => mailbox.end(new HostAbsent(`${executable} loaded no page in time`)), START_MS);
@@ -42,6 +45,7 @@ export const chromiumHost: HostKind = {
       (request) => mailbox.ask(JSON.stringify(request)),
       async () => {
         clearTimeout(late);
+        process.off('exit', kill);
         await ended(browser);
         await server.close();
         await rm(folder, { recursive: true, force: true, maxRetries: 5 });

@@ -18,7 +18,7 @@ function linearPanel({ host, gemm }: HostReport): Panel {
     label: `${m} × ${k} × ${n}`,
     bars: cases
       .filter(({ name }) => name === integers || name.endsWith('/layer') || name.startsWith('onnxruntime'))
-      .map((one) => ({ series: one.name.replace('/layer', ''), value: rateOf(one) })),
+      .map((one) => ({ series: one.name.replace(/\/(layer|\w+_dot)$/, ''), value: rateOf(one) })),
   }));
   return barPanel(`Linear layers from float to float, GMAC/s, ${host.name} ${host.version}`, groups);
 }

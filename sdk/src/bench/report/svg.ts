@@ -109,7 +109,7 @@ function heading(title: string, series: readonly string[]): string[] {
     `<text x="${LEFT}" y="22" font-size="14" font-weight="bold">${escaped(title)}</text>`,
     ...series.flatMap((name, i) => [
       `<rect x="${fixed(LEFT + i * step)}" y="32" width="10" height="10" fill="${colourOf(series, name)}"/>`,
-      text(LEFT + i * step + 14, 41, name, 'start', 10),
+      text(LEFT + i * step + 13, 40, name, 'start', 9),
     ]),
   ];
 }

@@ -50,7 +50,8 @@ Example:
     .action((flags: BenchFlags) => run(flags, session));
 }
 
-async function run(flags: BenchFlags, { output, signal }: Session): Promise<void> {
+async function run(flags: BenchFlags, session: Session): Promise<void> {
+  const { output, signal } = session;
   if (flags.checkpoint === undefined && flags.model === undefined) {
     throw new EdgeDitError('invalid-argument', 'bench needs --checkpoint <folder> or --model <model>.');
   }
@@ -76,7 +77,12 @@ async function run(flags: BenchFlags, { output, signal }: Session): Promise<void
     return subjects.subjectFromModel(flags.model!, store, model);
   })();
   try {
-    const report = await bench({ subject, size, plan, hosts, signal, onProgress: (line) => output.note(line) });
+    const onProgress = (line: string) => {
+      // Each Miniflare hooks them.
+      session.takeInterrupts();
+      output.note(line);
+    };
+    const report = await bench({ subject, size, plan, hosts, signal, onProgress });
     output.result({ json: report, text: [markdownOf(report)] });
     if (flags.save !== undefined) {
       for (const path of await saveReport(report, flags.save)) output.note(`wrote ${path}`);

@@ -161,7 +161,7 @@ class Structure {
   begin(): void {
     const architecture = architectureByName(this.#manifest.architecture).configure(this.#manifest.config);
     const names = new Set(this.#manifest.tensors.map(({ name }) => name));
-    this.#loader = new WeightLoader(architecture, nothingKept, names);
+    this.#loader = new WeightLoader(architecture, nothingKept, { names });
   }
 
   add(record: TensorRecord, shard: VerifiedShard): void {

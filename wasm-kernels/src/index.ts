@@ -13,6 +13,8 @@ export {
   type CodedWeight,
   integerProduct,
   linearReference,
+  nearestEven,
   type QuantizedRows,
   quantizeReference,
+  quantizeWeightsReference,
 } from './reference.ts';

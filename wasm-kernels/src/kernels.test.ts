@@ -184,7 +184,7 @@ for (const variant of supportedVariants()) {
       const x = Float32Array.from(rows.flat());
       const [codes, records] = [host.take(cols * 8), host.take(256)];
       const balance = host.floats(new Float32Array(cols).fill(1));
-      host.kernels.quantize(rows.length, cols, host.floats(x), 0, balance, codes, records);
+      host.kernels.quantize(rows.length, cols, host.floats(x), 4 * cols, 0, balance, codes, records);
       const expected = quantizeReference(x, rows.length, cols);
       assert.deepEqual(host.readBytes(codes, x.length), expected.codes);
       assert.deepEqual(host.readRecords(records, rows.length), recordsOf(expected));
@@ -303,7 +303,7 @@ for (const variant of supportedVariants()) {
       assert.deepEqual(host.readRecords(records, rows), recordsOf(expected));
       host.kernels.gelu(rows, cols, at, out);
       const gelu = quantizeReference(host.readFloats(out, rows * cols), rows, cols, balance);
-      host.kernels.gelu_quantize(rows, cols, at, line, balanceAt, codes, records);
+      host.kernels.gelu_quantize(rows, cols, at, 4 * cols, line, balanceAt, codes, records);
       assert.deepEqual(host.readBytes(codes, rows * cols), gelu.codes);
       const y = host.floats(normed);
       host.kernels.add_rows(rows, cols, at, shift, 3, out);

@@ -61,11 +61,21 @@ export interface KernelExports {
   ): void;
   gelu(rows: number, cols: number, x: number, out: number): void;
   silu(rows: number, cols: number, x: number, out: number): void;
-  quantize(rows: number, cols: number, x: number, line: number, balance: number, codes: number, records: number): void;
+  quantize(
+    rows: number,
+    cols: number,
+    x: number,
+    xStride: number,
+    line: number,
+    balance: number,
+    codes: number,
+    records: number,
+  ): void;
   gelu_quantize(
     rows: number,
     cols: number,
     x: number,
+    xStride: number,
     line: number,
     balance: number,
     codes: number,
@@ -82,6 +92,27 @@ export interface KernelExports {
   ): void;
   add_rows(rows: number, cols: number, x: number, table: number, tableRows: number, out: number): void;
   softmax(rows: number, cols: number, x: number, bias: number, scale: number): void;
+  quantize_keys(
+    keys: number,
+    depth: number,
+    x: number,
+    xStride: number,
+    scale: number,
+    bias: number,
+    shift: number,
+    panels: number,
+    columns: number,
+  ): void;
+  quantize_values(
+    keys: number,
+    depth: number,
+    x: number,
+    xStride: number,
+    shift: number,
+    panels: number,
+    columns: number,
+  ): void;
+  softmax_quantize(rows: number, cols: number, x: number, xStride: number, codes: number, records: number): void;
   transpose_panels(rows: number, cols: number, x: number, xStride: number, out: number): void;
 }
 

@@ -41,10 +41,33 @@ export function quantizeReference(x: Float32Array, rows: number, cols: number, b
   return { codes, scales, zeros, sums };
 }
 
-function nearestEven(value: number): number {
+export function nearestEven(value: number): number {
   const floor = Math.floor(value);
   const rest = value - floor;
   return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
+}
+
+/**
+ * Rows of x [rows, cols] as weights: codes 0..255, asymmetric by row, the range includes 0. For attention, whose keys
+ * and values are quantized when they are made.
+ */
+export function quantizeWeightsReference(x: Float32Array, rows: number, cols: number): Omit<CodedWeight, 'bias'> {
+  const codes = new Uint8Array(rows * cols);
+  const scales = new Float32Array(rows);
+  const zeros = new Int32Array(rows);
+  for (let row = 0; row < rows; row++) {
+    const values = x.subarray(row * cols, (row + 1) * cols);
+    const low = values.reduce((a, b) => Math.min(a, b), 0);
+    const range = Math.fround(values.reduce((a, b) => Math.max(a, b), 0) - low);
+    const factor = range > LEAST_RANGE ? Math.fround(255 / range) : 0;
+    scales[row] = range > LEAST_RANGE ? range / 255 : 0;
+    zeros[row] = nearestEven(Math.fround(-low * factor));
+    values.forEach((value, c) => {
+      const code = nearestEven(Math.fround(value * factor)) + zeros[row];
+      codes[row * cols + c] = Math.min(255, Math.max(0, code));
+    });
+  }
+  return { rows, cols, codes, scales, zeros };
 }
 
 export interface CodedWeight {

@@ -58,7 +58,14 @@ export interface AttentionOptions {
   readonly heads: number;
   /** Added to the scores of each key, [B, L]. */
   readonly keyBias?: Float32Array;
+  /**
+   * `int8`: queries and keys in int8 by token, probabilities in int8 by token, values in int8 by channel; both products
+   * are exact sums of integers. The width of a head must be a multiple of 4.
+   */
+  readonly precision: AttentionPrecision;
 }
+
+export type AttentionPrecision = 'float' | 'int8';
 
 export interface Engine {
   readonly name: string;

@@ -15,6 +15,7 @@ import {
   type Operand,
   type Tensor,
 } from './engine.ts';
+import { codedAttention, floatAttention } from './reference-attention.ts';
 
 interface ReferenceTensor extends Tensor {
   readonly data: Float32Array;
@@ -123,32 +124,24 @@ export class ReferenceEngine implements Engine {
     return make(out, shape);
   }
 
-  attention(q: Tensor, k: Tensor, v: Tensor, { heads, keyBias }: AttentionOptions): Tensor {
+  attention(q: Tensor, k: Tensor, v: Tensor, { heads, keyBias, precision }: AttentionOptions): Tensor {
     const [batch, tokens, width] = q.shape;
     const keys = k.shape[1];
     const depth = width / heads;
-    const scale = 1 / Math.sqrt(depth);
-    const [qs, ks, vs] = [q, k, v].map((tensor) => asReference(tensor).data);
+    const attend = precision === 'int8' ? codedAttention : floatAttention;
     const out = new Float32Array(batch * tokens * width);
-    const scores = new Float64Array(keys);
     for (let b = 0; b < batch; b++) {
       for (let h = 0; h < heads; h++) {
+        const head = (tensor: Tensor, rows: number) => {
+          const { data } = asReference(tensor);
+          return Float32Array.from({ length: rows * depth }, (_, i) => {
+            return data[(b * rows + Math.floor(i / depth)) * width + h * depth + (i % depth)];
+          });
+        };
+        const bias = keyBias?.subarray(b * keys, (b + 1) * keys) ?? new Float32Array(keys);
+        const result = attend({ q: head(q, tokens), k: head(k, keys), v: head(v, keys), bias, depth });
         for (let i = 0; i < tokens; i++) {
-          const row = (b * tokens + i) * width + h * depth;
-          let top = Number.NEGATIVE_INFINITY;
-          for (let j = 0; j < keys; j++) {
-            let sum = 0;
-            for (let c = 0; c < depth; c++) sum += qs[row + c] * ks[(b * keys + j) * width + h * depth + c];
-            scores[j] = sum * scale + (keyBias?.[b * keys + j] ?? 0);
-            top = Math.max(top, scores[j]);
-          }
-          let total = 0;
-          for (let j = 0; j < keys; j++) total += scores[j] = math.exp(scores[j] - top);
-          for (let c = 0; c < depth; c++) {
-            let sum = 0;
-            for (let j = 0; j < keys; j++) sum += scores[j] * vs[(b * keys + j) * width + h * depth + c];
-            out[row + c] = sum / total;
-          }
+          out.set(result.subarray(i * depth, (i + 1) * depth), (b * tokens + i) * width + h * depth);
         }
       }
     }

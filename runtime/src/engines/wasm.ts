@@ -13,6 +13,8 @@ import {
   type Operand,
   type Tensor,
 } from './engine.ts';
+import { attentionShape, codedAttention, floatAttention } from './wasm-attention.ts';
+import { COLUMN_RECORD_BYTES, LINEAR_ROWS, ROW_RECORD_BYTES, roundUp8, TILE_ROWS } from './wasm-layout.ts';
 import type { WasmMemory } from './wasm-memory.ts';
 
 interface WasmTensor extends Tensor {
@@ -44,16 +46,6 @@ interface WasmOperand extends Operand {
   readonly quantized: Map<number, Quantized>;
 }
 
-/** Rows of a tile, at most: that many more rows of codes must be readable. */
-const TILE_ROWS = 8;
-const COLUMN_RECORD_BYTES = 128;
-const ROW_RECORD_BYTES = 16;
-/** Rows that the quantized linear takes at once: bounds its scratch, and its activations stay in the second-level cache. */
-const LINEAR_ROWS = 192;
-/** Query rows whose scores are held at once. */
-const ATTENTION_ROWS = 48;
-
-const roundUp8 = (value: number) => (value + 7) & ~7;
 const asWasm = (tensor: Tensor) => tensor as WasmTensor;
 
 export class WasmEngine implements Engine {
@@ -273,7 +265,7 @@ export class WasmEngine implements Engine {
       );
     } else {
       const run = pass.kind === 'gelu' ? gelu_quantize : quantize;
-      run(rows, channels, at, line, balance, codes, records);
+      run(rows, channels, at, 4 * channels, line, balance, codes, records);
     }
     return { codes, records };
   }
@@ -289,34 +281,21 @@ export class WasmEngine implements Engine {
     return { shift: zeros, scale: zeros, rowsPerVector: rows, vectorStride: 0 };
   }
 
-  attention(q: Tensor, k: Tensor, v: Tensor, { heads, keyBias }: AttentionOptions): Tensor {
-    const [batch, tokens, width] = q.shape;
-    const keys = k.shape[1];
-    const depth = width / heads;
-    const columns = roundUp8(keys);
+  attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+    const shape = attentionShape(q, k, options.heads);
     const out = this.#tensor(q.shape);
     const mark = this.mark();
-    const bias = this.#memory.allocate(4 * columns);
-    const panels = this.#memory.allocate(4 * columns * depth);
-    const scores = this.#memory.allocate(4 * (Math.min(tokens, ATTENTION_ROWS) + TILE_ROWS) * columns);
-    const tail = this.#memory.allocate(64);
-    const scale = 1 / Math.sqrt(depth);
-    const stride = 4 * width;
-    const { transpose_panels, gemm_f32, softmax } = this.#kernels;
-    for (let b = 0; b < batch; b++) {
-      const biases = this.#memory.f32(bias, columns).fill(0);
-      if (keyBias) biases.set(keyBias.subarray(b * keys, (b + 1) * keys));
-      biases.fill(Number.NEGATIVE_INFINITY, keys);
-      for (let h = 0; h < heads; h++) {
-        const head = (tensor: Tensor, row: number) => asWasm(tensor).at + row * stride + 4 * h * depth;
-        transpose_panels(keys, depth, head(k, b * keys), stride, panels);
-        for (let i = 0; i < tokens; i += ATTENTION_ROWS) {
-          const m = Math.min(ATTENTION_ROWS, tokens - i);
-          const row = b * tokens + i;
-          gemm_f32(m, columns, depth, head(q, row), stride, panels, 32 * depth, 32, 0, scores, 4 * columns, tail);
-          softmax(m, columns, scores, bias, scale);
-          gemm_f32(m, depth, keys, scores, 4 * columns, head(v, b * keys), 32, stride, 0, head(out, row), stride, tail);
-        }
+    const bias = this.#memory.allocate(4 * shape.columns);
+    const prepare = options.precision === 'int8' ? codedAttention : floatAttention;
+    const attend = prepare(this.#kernels, this.#memory, shape, bias);
+    for (let b = 0; b < shape.batch; b++) {
+      const biases = this.#memory.f32(bias, shape.columns).fill(0);
+      if (options.keyBias) biases.set(options.keyBias.subarray(b * shape.keys, (b + 1) * shape.keys));
+      biases.fill(Number.NEGATIVE_INFINITY, shape.keys);
+      for (let h = 0; h < options.heads; h++) {
+        const at = (tensor: Tensor, tokens: number) =>
+          asWasm(tensor).at + b * tokens * shape.stride + 4 * h * shape.depth;
+        attend(at(q, shape.tokens), at(k, shape.keys), at(v, shape.keys), at(out, shape.tokens));
       }
     }
     this.release(mark);

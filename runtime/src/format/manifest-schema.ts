@@ -108,6 +108,7 @@ const quantization = z.looseObject({
   recipe: label,
   activations: label,
   layers: each(z.looseObject({ name, weightBits: bits, activationBits: bits }), MAX_TENSORS),
+  attention: z.optional(z.enum(['float', 'int8'])),
   floatBytes16: z.int().check(z.minimum(0)),
   calibration: z.optional(z.looseObject({ sha256: z.optional(sha256) })),
 });

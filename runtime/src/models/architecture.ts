@@ -2,7 +2,7 @@
  * An architecture says what a checkpoint must hold, which of it is a linear layer that may be quantized, and how the
  * network runs over an engine. Shapes have room for frames; image models have one.
  */
-import type { Engine, Linear, Tensor } from '../engines/engine.ts';
+import type { AttentionPrecision, Engine, Linear, Tensor } from '../engines/engine.ts';
 import type { TextEmbedding } from '../text/conditioning.ts';
 
 /** A linear layer by its canonical name; its tensors are `<name>.weight` [out, in] and `<name>.bias` [out]. */
@@ -39,6 +39,8 @@ export interface CheckpointLayout {
 }
 
 export interface ModelWeights {
+  /** How attention is computed. */
+  readonly attention: AttentionPrecision;
   linear(name: string): Linear;
   table(name: string): Tensor;
   /** A table's numbers on the host. */
@@ -82,6 +84,8 @@ export interface Geometry {
   readonly outChannels: number;
   /** Height and width of a sample are multiples of it. */
   readonly patchSize: number;
+  /** Channels of an attention head. */
+  readonly headWidth: number;
   readonly sampleSize: number;
   /** Only `sampleSize` can be run: the positions were learned or stored. */
   readonly fixedSize: boolean;

@@ -1,6 +1,6 @@
 /** The parts that diffusion transformers share: their layers' specs, and their forward over an engine. */
 
-import type { Engine, Linear, Tensor } from '../engines/engine.ts';
+import type { AttentionPrecision, Engine, Linear, Tensor } from '../engines/engine.ts';
 import { EdgeDitError } from '../errors.ts';
 import type { CheckpointTensor, LinearSpec, ModelWeights, TableSpec } from './architecture.ts';
 
@@ -57,11 +57,12 @@ export interface AttentionLayers {
   readonly k: Linear;
   readonly v: Linear;
   readonly out: Linear;
+  readonly precision: AttentionPrecision;
 }
 
 export function attentionLayers(weights: ModelWeights, name: string): AttentionLayers {
   const [q, k, v, out] = ['to_q', 'to_k', 'to_v', 'to_out.0'].map((part) => weights.linear(`${name}.${part}`));
-  return { q, k, v, out };
+  return { q, k, v, out, precision: weights.attention };
 }
 
 /** Shift, scale and gate of the two halves of a block, in the order in which adaLN gives them. */
@@ -90,7 +91,7 @@ export function selfAttention(
   const mark = engine.mark();
   const h = engine.operand(x, { kind: 'norm', eps, modulation: part.modulation });
   const [q, k, v] = [layers.q, layers.k, layers.v].map((layer) => engine.apply(layer, h));
-  const y = engine.apply(layers.out, engine.operand(engine.attention(q, k, v, { heads })));
+  const y = engine.apply(layers.out, engine.operand(engine.attention(q, k, v, { heads, precision: layers.precision })));
   engine.accumulate(x, y, part.gate);
   engine.release(mark);
 }

@@ -340,6 +340,7 @@ export const dit: Architecture = {
         inChannels: d.inChannels,
         outChannels: d.outChannels,
         patchSize: d.patch,
+        headWidth: d.width / d.heads,
         sampleSize: d.sampleSize,
         fixedSize: d.shared,
         conditioning: { kind: 'class', classes: d.classes },

@@ -21,7 +21,10 @@ export async function loadModel(
   options: FetchModelOptions = {},
 ): Promise<LoadedModel> {
   const architecture = architectureByName(manifest.architecture).configure(manifest.config);
-  const loader = new WeightLoader(architecture, engine, new Set(manifest.tensors.map(({ name }) => name)));
+  const loader = new WeightLoader(architecture, engine, {
+    names: new Set(manifest.tensors.map(({ name }) => name)),
+    attention: manifest.quantization?.attention,
+  });
   const byShard = manifest.shards.map((): TensorRecord[] => []);
   for (const record of manifest.tensors) byShard[record.shard].push(record);
   for await (const { index, shard, release } of fetchShards(store, manifest, options)) {

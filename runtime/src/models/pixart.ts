@@ -222,7 +222,7 @@ class PixArt implements Transformer {
     const parts = modulationOf(engine, engine.add(vectors, block.table));
     selfAttention(engine, x, block.attn1, parts.attention, heads, eps);
     const q = engine.apply(block.attn2.q, engine.operand(x));
-    const attended = engine.attention(q, k, v, { heads, keyBias });
+    const attended = engine.attention(q, k, v, { heads, keyBias, precision: block.attn2.precision });
     engine.accumulate(x, engine.apply(block.attn2.out, engine.operand(attended)));
     feedForward(engine, x, ...block.ff, parts.feedForward, eps);
     engine.release(mark);
@@ -296,6 +296,7 @@ export const pixart: Architecture = {
         inChannels: d.inChannels,
         outChannels: d.outChannels,
         patchSize: d.patch,
+        headWidth: d.width / d.heads,
         sampleSize: d.sampleSize,
         fixedSize: false,
         conditioning: { kind: 'text', channels: d.captionChannels ?? d.context, microConditions: d.microConditions },

@@ -2,7 +2,7 @@
  * From tensors to the layers of a network in an engine's memory. Tensors come one by one, in any order; a layer is made
  * when its parts are complete, and its bytes on the host are dropped then.
  */
-import type { Engine, Linear, Tensor } from '../engines/engine.ts';
+import type { AttentionPrecision, Engine, Linear, Tensor } from '../engines/engine.ts';
 import { EdgeDitError } from '../errors.ts';
 import type { ConfiguredArchitecture, LinearSpec, ModelWeights, TableSpec } from './architecture.ts';
 
@@ -28,17 +28,26 @@ interface Parts {
   readonly balanced: boolean;
 }
 
+export interface WeightLoaderOptions {
+  /** Of the tensors that will come; a checkpoint's are all float, so only an artifact need say them. */
+  readonly names?: ReadonlySet<string>;
+  /** Default `float`. */
+  readonly attention?: AttentionPrecision;
+}
+
 type Slot = (value: TensorValue, shape: readonly number[]) => void;
 
 export class WeightLoader implements ModelWeights {
+  readonly attention: AttentionPrecision;
   readonly #engine: Engine;
   readonly #linears = new Map<string, Linear>();
   readonly #tables = new Map<string, { tensor: Tensor; values: Float32Array }>();
   readonly #slots = new Map<string, Slot>();
   readonly #missing: Set<string>;
 
-  /** @param names of the tensors that will come; a checkpoint's are all float, so only an artifact need say them */
-  constructor({ linears, tables }: ConfiguredArchitecture, engine: Engine, names: ReadonlySet<string> = new Set()) {
+  constructor({ linears, tables }: ConfiguredArchitecture, engine: Engine, options: WeightLoaderOptions = {}) {
+    const { names = new Set(), attention = 'float' } = options;
+    this.attention = attention;
     this.#engine = engine;
     for (const spec of linears) this.#expectLinear(spec, names.has(balanceName(spec.name)));
     for (const spec of tables) this.#expectTable(spec);

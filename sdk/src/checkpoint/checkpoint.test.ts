@@ -53,6 +53,7 @@ test('a pipeline in parts: configs, auxiliary files and tensors', async () => {
     assert.deepEqual(checkpoint.files, {
       tokenizer: join(path, 'tokenizer/tokenizer.json'),
       textEncoder: join(path, 'text_encoder/model.onnx'),
+      calibrationPrompts: join(path, 'calibration_prompts.txt'),
     });
     assert.equal(new Set([...checkpoint.tensors.values()].map(({ file }) => file)).size, 3);
     const weight = checkpoint.tensors.get('proj_out.weight')!;

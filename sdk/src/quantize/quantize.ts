@@ -147,6 +147,7 @@ async function describe(options: QuantizeOptions, canonical: CanonicalCheckpoint
     quantization: {
       recipe: recipe.name,
       activations: 'int8, asymmetric, per token, dynamic',
+      attention: canonical.architecture.geometry.headWidth % 4 === 0 ? recipe.attention : 'float',
       layers: packed.layers,
       floatBytes16: 2 * floats,
       ...(packed.calibration && recipe.balance

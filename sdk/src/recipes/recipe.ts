@@ -1,4 +1,5 @@
-/** A recipe is data: which bits each linear layer gets. Activations are int8, per token, dynamic, in all of them. */
+/** A recipe is data: which bits each linear layer gets. Activations are int8, per token, dynamic, wherever weights are. */
+import type { AttentionPrecision } from '@edge-dit/runtime/engines/engine';
 import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
 
 /** 16 keeps a layer in float. */
@@ -8,6 +9,8 @@ export interface Recipe {
   readonly name: string;
   readonly summary: string;
   weightBits(layer: LinearSpec): WeightBits;
+  /** How attention is computed; heads whose width is no multiple of 4 stay in float. */
+  readonly attention: AttentionPrecision;
   /** Static balance of channels between weights and activations: SmoothQuant's, in ViDiT-Q's convention. Needs calibration. */
   readonly balance?: {
     /** m = max|w|^alpha / max|x|^(1 - alpha) for each input channel; x is multiplied by it, the weight divided. */

@@ -80,13 +80,24 @@ function functionBody({ locals, body }: WasmFunction): Bytes {
   return [...unsignedLeb(code.length), ...code];
 }
 
+export interface ModuleOptions {
+  /** The memory is one that threads share: it has a maximum then, of all that a memory may have. */
+  readonly shared?: boolean;
+}
+
+const LIMITS = [0, 1];
+const SHARED_LIMITS = [3, 1, ...unsignedLeb(65536)];
+
 /** A module over one imported memory, `env.memory`, that exports every function and names it for profilers. */
-export function assembleModule(functions: readonly WasmFunction[]): Uint8Array<ArrayBuffer> {
+export function assembleModule(
+  functions: readonly WasmFunction[],
+  { shared = false }: ModuleOptions = {},
+): Uint8Array<ArrayBuffer> {
   const types = functions.map(({ params }) => [0x60, ...vector(params.map((type) => [TYPE_CODE[type]])), 0]);
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     ...section(1, vector(types)),
-    ...section(2, vector([[...nameBytes('env'), ...nameBytes('memory'), 2, 0, 1]])),
+    ...section(2, vector([[...nameBytes('env'), ...nameBytes('memory'), 2, ...(shared ? SHARED_LIMITS : LIMITS)]])),
     ...section(3, vector(functions.map((_, index) => unsignedLeb(index)))),
     ...section(7, vector(functions.map(({ name }, index) => [...nameBytes(name), 0, ...unsignedLeb(index)]))),
     ...section(10, vector(functions.map(functionBody))),

@@ -109,6 +109,7 @@ export const i8x16 = {
   }),
   shr_u: instruction('v128', simd(109), ['v128', 'i32']),
   narrow_i16x8_s: instruction('v128', simd(101), VV),
+  narrow_i16x8_u: instruction('v128', simd(102), VV),
 };
 
 export const i16x8 = {
@@ -128,9 +129,10 @@ export const i32x4 = {
   add: instruction('v128', simd(174), VV),
   sub: instruction('v128', simd(177), VV),
   mul: instruction('v128', simd(181), VV),
+  min_s: instruction('v128', simd(182), VV),
+  max_s: instruction('v128', simd(184), VV),
   shl: instruction('v128', simd(171), ['v128', 'i32']),
   dot_i16x8_s: instruction('v128', simd(186), VV),
-  trunc_sat_f32x4_s: instruction('v128', simd(248), V),
   /**
    * a + the sums of four products of signed bytes (first operand) by bytes 0..127 (second operand). Engines
    * agree only inside that range: outside, x86 reads the second operand as unsigned, Arm as signed, and
@@ -141,13 +143,15 @@ export const i32x4 = {
 
 export const f32x4 = {
   splat: instruction('v128', simd(19), ['f32']),
+  gt: instruction('v128', simd(68), VV),
   extract_lane: extract('f32', 31),
   add: instruction('v128', simd(228), VV),
   sub: instruction('v128', simd(229), VV),
   mul: instruction('v128', simd(230), VV),
   div: instruction('v128', simd(231), VV),
-  min: instruction('v128', simd(232), VV),
-  max: instruction('v128', simd(233), VV),
-  nearest: instruction('v128', simd(106), V),
+  /** `b < a ? b : a`: one instruction on x86, where `min` takes eight. */
+  pmin: instruction('v128', simd(234), VV),
+  /** `a < b ? b : a`. */
+  pmax: instruction('v128', simd(235), VV),
   convert_i32x4_s: instruction('v128', simd(250), V),
 };

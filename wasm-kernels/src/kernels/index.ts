@@ -1,5 +1,6 @@
 /** The list of kernels: what is in it is assembled, exported, tested and measured. */
 import type { WasmFunction } from '../asm/function.ts';
+import { quantizeKeys, quantizeValues, softmaxQuantize } from './attention-codes.ts';
 import { dotProbe } from './dot-probe.ts';
 import { gemmF32 } from './gemm-f32.ts';
 import { linearCodes } from './linear-codes.ts';
@@ -25,6 +26,9 @@ const floatKernels: readonly WasmFunction[] = [
   rows.addRows,
   rows.softmaxRows,
   rows.transposePanels,
+  quantizeKeys,
+  quantizeValues,
+  softmaxQuantize,
 ];
 
 const MR = 6;

@@ -2,24 +2,24 @@
  * Passes over the rows of a float32 matrix [rows, cols], cols a multiple of 4. A fused kernel is one row pass
  * after another while the row is in the first-level cache: norm + modulate + quantize, gelu + quantize.
  */
-import { count, defineFunction, doWhile, type Local, type NewLocal, type WasmFunction, when } from '../asm/function.ts';
+import { count, defineFunction, doWhile, type NewLocal, type WasmFunction, when } from '../asm/function.ts';
 import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type Statement, v128 } from '../asm/ops.ts';
 import { exponential, sigmoid } from './exponential.ts';
+import {
+  forBytes,
+  integers,
+  LEAST_RANGE,
+  maxLanes,
+  minLanes,
+  splat,
+  sumIntegerLanes,
+  sumLanes,
+  toIntegers,
+} from './lanes.ts';
 
 type Address = Expr<'i32'>;
 /** Statements for one row: read floats at `from`, write floats at `to`. */
 type RowPass = (from: Address, to: Address) => Statement[];
-
-const splat = (value: number) => f32x4.splat(f32.const(value));
-const lanes = [0, 1, 2, 3] as const;
-const sumLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v, lane)).reduce((a, b) => f32.add(a, b));
-const minLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v, lane)).reduce((a, b) => f32.min(a, b));
-const maxLanes = (v: Local<'v128'>) => lanes.map((lane) => f32x4.extract_lane(v, lane)).reduce((a, b) => f32.max(a, b));
-
-/** Runs `body` with `at` = 0, 16, ... below `bytes` (not 0). */
-function forBytes(at: Local<'i32'>, bytes: Expr<'i32'>, step: number, body: readonly Statement[]): Statement[] {
-  return [at.set(i32.const(0)), doWhile([...body, at.set(i32.add(at, i32.const(step)))], i32.lt_s(at, bytes))];
-}
 
 /** (x - mean) / sqrt(variance + eps) * (1 + scale) + shift; mean and variance in two passes. */
 function normModulate(local: NewLocal, bytes: Address, eps: Expr<'f32'>, shift: Address, scale: Address): RowPass {
@@ -74,52 +74,76 @@ function silu(local: NewLocal, bytes: Address): RowPass {
     ]);
 }
 
-/** Ranges below this count as zero, so that no reciprocal overflows. */
-const LEAST_RANGE = 2 ** -100;
-
 /**
  * Int8 of one row times `balance` [cols], asymmetric over its range, which always includes 0: with range = max - min,
  * r = 255 / range and scale = range / 255, zero = nearest-even(-128 - min r), q = nearest-even(x r) + zero in
  * -128..127. Writes q to `codes`, and to `record`: scale, the sum of q - zero, zero. A row of zeros gets scale 0.
  */
 function quantizeRow(local: NewLocal, bytes: Address, balance: Address) {
-  const at = local('i32');
-  const target = local('i32');
-  const zero = local('i32');
-  const [low, high, factor, zeros, q, sum] = Array.from({ length: 6 }, () => local('v128'));
+  const [at, target, zero, blocks] = Array.from({ length: 4 }, () => local('i32'));
+  const [low, high, factor, zeros, sum] = Array.from({ length: 5 }, () => local('v128'));
+  const q = Array.from({ length: 4 }, () => local('v128'));
   const [least, range] = [local('f32'), local('f32')];
-  const balanced = (from: Address) => f32x4.mul(v128.load(i32.add(from, at)), v128.load(i32.add(balance, at)));
   const whereRanged = (value: Expr<'f32'>) => f32.select(value, f32.const(0), f32.gt(range, f32.const(LEAST_RANGE)));
-  return (from: Address, codes: Address, record: Address): Statement[] => [
-    low.set(v128.zero),
-    high.set(v128.zero),
-    ...forBytes(at, bytes, 16, [q.set(balanced(from)), low.set(f32x4.min(low, q)), high.set(f32x4.max(high, q))]),
-    least.set(minLanes(low)),
-    range.set(f32.sub(maxLanes(high), least)),
-    factor.set(f32x4.splat(whereRanged(f32.div(f32.const(255), range)))),
-    zeros.set(f32x4.nearest(f32x4.sub(splat(-128), f32x4.mul(f32x4.splat(least), factor)))),
-    zero.set(i32x4.extract_lane(i32x4.trunc_sat_f32x4_s(zeros), 0)),
-    f32.store(record, whereRanged(f32.div(range, f32.const(255)))),
-    i32.store(record, zero, 8),
-    sum.set(v128.zero),
-    target.set(codes),
-    ...forBytes(at, bytes, 16, [
-      q.set(f32x4.add(f32x4.nearest(f32x4.mul(balanced(from), factor)), zeros)),
-      q.set(i32x4.trunc_sat_f32x4_s(f32x4.min(f32x4.max(q, splat(-128)), splat(127)))),
-      sum.set(i32x4.add(sum, q)),
-      q.set(i16x8.narrow_i32x4_s(q, q)),
-      i32.store(target, i32x4.extract_lane(i8x16.narrow_i16x8_s(q, q), 0)),
-      target.set(i32.add(target, i32.const(4))),
-    ]),
-    i32.store(
-      record,
-      i32.sub(
-        lanes.map((lane) => i32x4.extract_lane(sum, lane)).reduce((a, b) => i32.add(a, b)),
-        i32.mul(zero, i32.shr_u(bytes, i32.const(2))),
-      ),
-      4,
-    ),
-  ];
+  return (from: Address, codes: Address, record: Address): Statement[] => {
+    const balanced = (vector: number) =>
+      f32x4.mul(v128.load(i32.add(from, at), 16 * vector), v128.load(i32.add(balance, at), 16 * vector));
+    const quantize = (vector: number): Statement[] => {
+      const code = i32x4.add(toIntegers(f32x4.mul(balanced(vector), factor)), zeros);
+      return [
+        q[vector].set(i32x4.max_s(i32x4.min_s(code, integers(127)), integers(-128))),
+        sum.set(i32x4.add(sum, q[vector])),
+      ];
+    };
+    return [
+      low.set(v128.zero),
+      high.set(v128.zero),
+      ...forBytes(at, bytes, 16, [
+        q[0].set(balanced(0)),
+        low.set(f32x4.pmin(low, q[0])),
+        high.set(f32x4.pmax(high, q[0])),
+      ]),
+      least.set(minLanes(low)),
+      range.set(f32.sub(maxLanes(high), least)),
+      factor.set(f32x4.splat(whereRanged(f32.div(f32.const(255), range)))),
+      zeros.set(toIntegers(f32x4.sub(splat(-128), f32x4.mul(f32x4.splat(least), factor)))),
+      zero.set(i32x4.extract_lane(zeros, 0)),
+      f32.store(record, whereRanged(f32.div(range, f32.const(255)))),
+      i32.store(record, zero, 8),
+      sum.set(v128.zero),
+      target.set(codes),
+      // Sixteen codes a store, then what is left, four a store.
+      blocks.set(i32.and(bytes, i32.const(-64))),
+      at.set(i32.const(0)),
+      when(blocks, [
+        doWhile(
+          [
+            ...[0, 1, 2, 3].flatMap(quantize),
+            v128.store(
+              target,
+              i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(q[0], q[1]), i16x8.narrow_i32x4_s(q[2], q[3])),
+            ),
+            target.set(i32.add(target, i32.const(16))),
+            at.set(i32.add(at, i32.const(64))),
+          ],
+          i32.lt_s(at, blocks),
+        ),
+      ]),
+      when(i32.lt_s(at, bytes), [
+        doWhile(
+          [
+            ...quantize(0),
+            q[0].set(i16x8.narrow_i32x4_s(q[0], q[0])),
+            i32.store(target, i32x4.extract_lane(i8x16.narrow_i16x8_s(q[0], q[0]), 0)),
+            target.set(i32.add(target, i32.const(4))),
+            at.set(i32.add(at, i32.const(16))),
+          ],
+          i32.lt_s(at, bytes),
+        ),
+      ]),
+      i32.store(record, i32.sub(sumIntegerLanes(sum), i32.mul(zero, i32.shr_u(bytes, i32.const(2)))), 4),
+    ];
+  };
 }
 
 const bytesOf = (floats: Address) => i32.shl(floats, i32.const(2));
@@ -137,12 +161,12 @@ function mapRows(name: string, pass: (local: NewLocal, bytes: Address) => RowPas
   });
 }
 
-/** (rows, cols, x, line, balance, codes, records): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
+/** (rows, cols, x, xStride, line, balance, codes, records): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
 function quantizeRows(name: string, pass?: (local: NewLocal, bytes: Address) => RowPass): WasmFunction {
   return defineFunction(
     name,
-    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
-    ([rows, cols, x, line, balance, codes, records], local) => {
+    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+    ([rows, cols, x, xStride, line, balance, codes, records], local) => {
       const row = local('i32');
       const bytes = local('i32');
       const quantize = quantizeRow(local, bytes, balance);
@@ -153,7 +177,7 @@ function quantizeRows(name: string, pass?: (local: NewLocal, bytes: Address) => 
         bytes.set(bytesOf(cols)),
         count(row, rows, 1, [
           ...body,
-          x.set(i32.add(x, bytes)),
+          x.set(i32.add(x, xStride)),
           codes.set(i32.add(codes, cols)),
           records.set(i32.add(records, i32.const(16))),
         ]),
@@ -277,7 +301,7 @@ export const softmaxRows = defineFunction(
         largest.set(splat(Number.NEGATIVE_INFINITY)),
         ...forBytes(at, bytes, 16, [
           v.set(f32x4.add(f32x4.mul(v128.load(i32.add(x, at)), factor), v128.load(i32.add(bias, at)))),
-          largest.set(f32x4.max(largest, v)),
+          largest.set(f32x4.pmax(largest, v)),
           v128.store(i32.add(x, at), v),
         ]),
         largest.set(f32x4.splat(maxLanes(largest))),

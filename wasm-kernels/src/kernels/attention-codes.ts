@@ -1,0 +1,178 @@
+/**
+ * What lets attention run in the quantized linear: keys and values become weights (codes 0..255 in the `u8-8x4` panels
+ * and their column records), scores become activations. Both products are then exact sums of integers.
+ *
+ *   scores = q K^T: outputs are keys, one scale and zero for each key; 1 / sqrt(depth) is part of the scale, the bias of
+ *   a key that of its column
+ *   out = P V: outputs are channels, one scale and zero for each channel over all keys
+ *
+ * As everywhere, ranges include 0 and those not above 2^-100 count as zero. `shift` is 128 where the linear reads codes
+ * minus 128, else 0.
+ */
+import { count, defineFunction, when } from '../asm/function.ts';
+import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type Statement, v128 } from '../asm/ops.ts';
+import { exponential } from './exponential.ts';
+import { forBytes, integers, LEAST_RANGE, maxLanes, minLanes, splat, sumIntegerLanes, toIntegers } from './lanes.ts';
+
+/** float32 [4] to codes 0..255 as int32 [4]. */
+const codesOf = (value: Expr<'v128'>, factor: Expr<'v128'>, zeros: Expr<'v128'>): Expr<'v128'> => {
+  const rounded = i32x4.add(toIntegers(f32x4.mul(value, factor)), zeros);
+  return i32x4.max_s(i32x4.min_s(rounded, integers(255)), v128.zero);
+};
+
+/** (keys, depth, x, xStride, scale, bias, shift, panels, columns): keys [keys, depth]; bias float32 [keys rounded up to 8]. */
+export const quantizeKeys = defineFunction(
+  'quantize_keys',
+  ['i32', 'i32', 'i32', 'i32', 'f32', 'i32', 'i32', 'i32', 'i32'],
+  ([keys, depth, x, xStride, scale, bias, shift, panels, columns], local) => {
+    const [n, at, bytes, target, record, zero, all] = Array.from({ length: 7 }, () => local('i32'));
+    const [low, high, factor, zeros, q, sum] = Array.from({ length: 6 }, () => local('v128'));
+    const [least, range] = [local('f32'), local('f32')];
+    const ranged = (value: Expr<'f32'>) => f32.select(value, f32.const(0), f32.gt(range, f32.const(LEAST_RANGE)));
+    const value = v128.load(i32.add(x, at));
+    const quantizeRow: Statement[] = [
+      low.set(v128.zero),
+      high.set(v128.zero),
+      ...forBytes(at, bytes, 16, [q.set(value), low.set(f32x4.pmin(low, q)), high.set(f32x4.pmax(high, q))]),
+      least.set(minLanes(low)),
+      range.set(f32.sub(maxLanes(high), least)),
+      factor.set(f32x4.splat(ranged(f32.div(f32.const(255), range)))),
+      zeros.set(toIntegers(f32x4.mul(f32x4.splat(f32.sub(f32.const(0), least)), factor))),
+      zero.set(i32x4.extract_lane(zeros, 0)),
+      sum.set(v128.zero),
+      target.set(
+        i32.add(
+          panels,
+          i32.add(
+            i32.mul(i32.shr_u(n, i32.const(3)), i32.shl(depth, i32.const(3))),
+            i32.shl(i32.and(n, i32.const(7)), i32.const(2)),
+          ),
+        ),
+      ),
+      ...forBytes(at, bytes, 16, [
+        q.set(codesOf(value, factor, zeros)),
+        sum.set(i32x4.add(sum, q)),
+        q.set(i16x8.narrow_i32x4_s(q, q)),
+        i32.store(target, i32x4.extract_lane(i8x16.narrow_i16x8_u(q, q), 0)),
+        target.set(i32.add(target, i32.const(32))),
+      ]),
+      f32.store(record, f32.mul(ranged(f32.div(range, f32.const(255))), scale)),
+      i32.store(record, i32.sub(zero, shift), 32),
+      i32.store(record, i32.sub(sumIntegerLanes(sum), i32.mul(shift, depth)), 64),
+      x.set(i32.add(x, xStride)),
+    ];
+    return [
+      bytes.set(i32.shl(depth, i32.const(2))),
+      all.set(i32.and(i32.add(keys, i32.const(7)), i32.const(-8))),
+      count(n, all, 1, [
+        record.set(
+          i32.add(
+            columns,
+            i32.add(i32.shl(i32.shr_u(n, i32.const(3)), i32.const(7)), i32.shl(i32.and(n, i32.const(7)), i32.const(2))),
+          ),
+        ),
+        // Columns beyond the keys: whatever codes lie there, a scale of 0 leaves only the bias.
+        when(i32.lt_s(n, keys), quantizeRow, [f32.store(record, f32.const(0))]),
+        f32.store(record, f32.load(i32.add(bias, i32.shl(n, i32.const(2)))), 96),
+      ]),
+    ];
+  },
+);
+
+/** (keys, depth, x, xStride, shift, panels, columns): values [keys, depth], depth a multiple of 4. */
+export const quantizeValues = defineFunction(
+  'quantize_values',
+  ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+  ([keys, depth, x, xStride, shift, panels, columns], local) => {
+    const [d, k, row, groups, target, record] = Array.from({ length: 6 }, () => local('i32'));
+    const [low, high, range, ranged, factor, zeros, q, packed, sum] = Array.from({ length: 9 }, () => local('v128'));
+    const channel = i32.add(x, i32.shl(d, i32.const(2)));
+    const above = f32x4.gt(range, splat(LEAST_RANGE));
+    const rows = [0, 1, 2, 3].flatMap((r) => [
+      // Rows beyond the keys are zeros, whose code is the zero code.
+      q.set(v128.zero),
+      when(i32.lt_s(i32.add(k, i32.const(r)), keys), [q.set(v128.load(row)), row.set(i32.add(row, xStride))]),
+      q.set(codesOf(q, factor, zeros)),
+      sum.set(i32x4.add(sum, q)),
+      packed.set(r === 0 ? q : v128.or(packed, i32x4.shl(q, i32.const(8 * r)))),
+    ]);
+    return [
+      groups.set(i32.shr_u(i32.add(keys, i32.const(3)), i32.const(2))),
+      count(d, depth, 4, [
+        low.set(v128.zero),
+        high.set(v128.zero),
+        row.set(channel),
+        count(k, keys, 1, [
+          q.set(v128.load(row)),
+          low.set(f32x4.pmin(low, q)),
+          high.set(f32x4.pmax(high, q)),
+          row.set(i32.add(row, xStride)),
+        ]),
+        range.set(f32x4.sub(high, low)),
+        ranged.set(above),
+        factor.set(v128.and(f32x4.div(splat(255), range), ranged)),
+        zeros.set(toIntegers(f32x4.mul(f32x4.sub(v128.zero, low), factor))),
+        sum.set(v128.zero),
+        row.set(channel),
+        target.set(
+          i32.add(
+            panels,
+            i32.add(
+              i32.mul(i32.shr_u(d, i32.const(3)), i32.shl(groups, i32.const(5))),
+              i32.shl(i32.and(d, i32.const(7)), i32.const(2)),
+            ),
+          ),
+        ),
+        count(k, keys, 4, [...rows, v128.store(target, packed), target.set(i32.add(target, i32.const(32)))]),
+        record.set(
+          i32.add(
+            columns,
+            i32.add(i32.shl(i32.shr_u(d, i32.const(3)), i32.const(7)), i32.shl(i32.and(d, i32.const(7)), i32.const(2))),
+          ),
+        ),
+        v128.store(record, v128.and(f32x4.div(range, splat(255)), ranged)),
+        v128.store(record, i32x4.sub(zeros, i32x4.splat(shift)), 32),
+        v128.store(record, i32x4.sub(sum, i32x4.splat(i32.mul(shift, i32.shl(groups, i32.const(2))))), 64),
+        v128.store(record, v128.zero, 96),
+      ]),
+    ];
+  },
+);
+
+/**
+ * (rows, cols, x, xStride, codes, records): exp of rows of scores less their maximum, as int8 codes 255 e - 128 rounded
+ * to nearest even. The scale of a row is such that its codes sum to 1: a softmax. cols is a multiple of 4.
+ */
+export const softmaxQuantize = defineFunction(
+  'softmax_quantize',
+  ['i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+  ([rows, cols, x, xStride, codes, records], local) => {
+    const [row, bytes, at, total] = Array.from({ length: 4 }, () => local('i32'));
+    const [largest, q, sum] = Array.from({ length: 3 }, () => local('v128'));
+    const { exp, result } = exponential(local);
+    return [
+      bytes.set(i32.shl(cols, i32.const(2))),
+      count(row, rows, 1, [
+        largest.set(splat(Number.NEGATIVE_INFINITY)),
+        ...forBytes(at, bytes, 16, [largest.set(f32x4.pmax(largest, v128.load(i32.add(x, at))))]),
+        largest.set(f32x4.splat(maxLanes(largest))),
+        sum.set(v128.zero),
+        ...forBytes(at, bytes, 16, [
+          ...exp(f32x4.sub(v128.load(i32.add(x, at)), largest)),
+          q.set(toIntegers(f32x4.mul(result, splat(255)))),
+          sum.set(i32x4.add(sum, q)),
+          q.set(i32x4.sub(q, integers(128))),
+          q.set(i16x8.narrow_i32x4_s(q, q)),
+          i32.store(codes, i32x4.extract_lane(i8x16.narrow_i16x8_s(q, q), 0)),
+          codes.set(i32.add(codes, i32.const(4))),
+        ]),
+        total.set(sumIntegerLanes(sum)),
+        f32.store(records, f32.div(f32.const(1), f32.convert_i32_s(total))),
+        i32.store(records, total, 4),
+        i32.store(records, i32.const(-128), 8),
+        records.set(i32.add(records, i32.const(16))),
+        x.set(i32.add(x, xStride)),
+      ]),
+    ];
+  },
+);

@@ -33,7 +33,7 @@ export interface LinearOptions {
   readonly bits: 4 | 8;
   readonly relaxed: boolean;
   readonly form: CodeForm;
-  /** Rows of a tile. */
+  /** Rows of a tile, at most 8. */
   readonly mr: number;
 }
 
@@ -59,7 +59,7 @@ export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
       const x = local('v128');
       const y = [local('v128'), local('v128')] as const;
 
-      /** Adds the products of `steps` groups of four k: two loads of weights a group, one of activations a row. */
+      /** Adds the products of all groups of four k: two loads of weights a group, one of activations a row. */
       const products = (): Statement[] => [
         ...tileRows.map((r) =>
           pointers[r].set(r === 0 ? i32.add(a, i32.mul(i, rowBytes)) : i32.add(pointers[r - 1], rowBytes)),

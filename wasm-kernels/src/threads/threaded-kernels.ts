@@ -89,7 +89,11 @@ export async function openThreads(kernels: Kernels, options: ThreadsOptions): Pr
       if (problem !== undefined) throw failure(`a thread of the engine is gone: ${problem}.`);
       control.publish(index, how.scratch?.index ?? -1, chunks);
       for (let claim = control.claim(); claim !== undefined; claim = control.claim()) {
-        alone(...chunks[claim.chunk]);
+        try {
+          alone(...chunks[claim.chunk]);
+        } catch (error) {
+          control.fail(`${name}: ${error}`);
+        }
         control.finish();
       }
       if (!control.finished(PATIENCE_MS, maySleep)) lost = `it has not finished ${name} in ${PATIENCE_MS / 1000} s`;

@@ -1,0 +1,81 @@
+/**
+ * The search over tiles: every tile of the generators on the same product, in turns, so that what else the machine does
+ * hits all alike. Web APIs only.
+ */
+import { assembleModule, type WasmFunction } from '../asm/function.ts';
+import { gemmF32 } from '../kernels/gemm-f32.ts';
+import type { ModuleName } from '../kernels/index.ts';
+import { linearCodes, linearScratchBytes } from '../kernels/linear-codes.ts';
+
+export interface TileFigure {
+  /** Rows of the tile. */
+  readonly mr: number;
+  /** Median over rounds of 10^9 multiply-adds a second, the geometric mean over shapes. */
+  readonly gmacs: number;
+}
+
+const ROWS = [1, 2, 3, 4, 5, 6, 7, 8];
+/** [outputs, inputs] of the layers of PixArt at width 384 and 1152. */
+const SHAPES = [
+  [384, 384],
+  [1536, 384],
+  [384, 1536],
+  [1152, 1152],
+] as const;
+const M = 192;
+const MULTIPLY_ADDS_A_SAMPLE = 2e8;
+
+const NAME = 'product';
+
+function generate(module: ModuleName, bits: 4 | 8 | 32, mr: number): WasmFunction {
+  if (module === 'float') return gemmF32(NAME, mr);
+  return linearCodes({ name: NAME, bits: bits === 4 ? 4 : 8, relaxed: module === 'relaxed', form: 'unsigned', mr });
+}
+
+type Run = () => void;
+
+/** Calls of one product on memory of zeros: the time does not depend on the values. */
+function prepare(
+  module: ModuleName,
+  bits: 4 | 8 | 32,
+  mr: number,
+  n: number,
+  k: number,
+  memory: WebAssembly.Memory,
+): Run {
+  const bytes = assembleModule([generate(module, bits, mr)]);
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
+  const product = exports[NAME] as (...parameters: number[]) => void;
+  const a = 1024;
+  const rows = a + (M + 8) * k * (module === 'float' ? 4 : 1);
+  const panels = rows + 16 * M;
+  const columns = panels + (n * k * bits) / 8;
+  const out = columns + 16 * n;
+  const scratch = out + 4 * M * n;
+  const missing = scratch + linearScratchBytes(M, k / 4) - memory.buffer.byteLength;
+  if (missing > 0) memory.grow(Math.ceil(missing / 65536));
+  if (module === 'float') return () => product(M, n, k, a, 4 * k, panels, 32 * k, 32, 0, out, 4 * n, scratch);
+  return () => product(M, n, k / 4, a, rows, panels, columns, out, 4 * n, scratch);
+}
+
+export function searchTiles(module: ModuleName, bits: 4 | 8 | 32, rounds: number): TileFigure[] {
+  const memory = new WebAssembly.Memory({ initial: 256 });
+  const logs = ROWS.map(() => 0);
+  for (const [n, k] of SHAPES) {
+    const runs = ROWS.map((mr) => prepare(module, bits, mr, n, k, memory));
+    const turns = Math.ceil(MULTIPLY_ADDS_A_SAMPLE / (M * n * k));
+    const samples = ROWS.map((): number[] => []);
+    for (let round = -1; round < rounds; round++) {
+      for (const [t, run] of runs.entries()) {
+        const start = performance.now();
+        for (let turn = 0; turn < turns; turn++) run();
+        // The first round only compiles.
+        if (round >= 0) samples[t].push((turns * M * n * k) / (performance.now() - start) / 1e6);
+      }
+    }
+    for (const [t, values] of samples.entries()) {
+      logs[t] += Math.log(values.sort((x, y) => x - y)[Math.floor(values.length / 2)]) / SHAPES.length;
+    }
+  }
+  return ROWS.map((mr, t) => ({ mr, gmacs: Math.exp(logs[t]) }));
+}

@@ -40,7 +40,14 @@ export async function sample(options: SampleOptions): Promise<Float32Array> {
   };
   const mark = engine.mark();
   try {
-    const call = { session: transformer.begin(conditions), count, guided, guidance, size, outputSize };
+    const call = {
+      session: transformer.begin(conditions, sampler.timesteps),
+      count,
+      guided,
+      guidance,
+      size,
+      outputSize,
+    };
     const start = (options.noise ?? draw(0)).map((value) => value * sampler.initNoiseSigma);
     let state: SamplerState = { x: start, history: [] };
     for (const [i, timestep] of sampler.timesteps.entries()) {

@@ -73,8 +73,11 @@ export interface Session {
 }
 
 export interface Transformer {
-  /** Computes what all steps share. Everything it holds lies above the engine's mark at the time of the call. */
-  begin(conditions: Conditions): Session;
+  /**
+   * Computes what all steps share, and for the timesteps of `schedule` what depends on them alone. Everything it holds
+   * lies above the engine's mark at the time of the call.
+   */
+  begin(conditions: Conditions, schedule?: readonly number[]): Session;
 }
 
 /** What a pipeline must know of a configured network. */

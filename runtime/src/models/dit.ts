@@ -34,6 +34,7 @@ import {
 import { MAX_CHANNELS, MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig } from './config.ts';
 import { positionEmbedding, TIMESTEP_CHANNELS, timestepEmbedding } from './embeddings.ts';
 import { patchify, unpatchify } from './patches.ts';
+import { stepVectors } from './step-vectors.ts';
 
 const size = (max: number) => z.int().check(z.minimum(1), z.maximum(max));
 const MAX_CLASSES = 1_000_000;
@@ -240,7 +241,7 @@ class DiT implements Transformer {
     });
   }
 
-  begin({ batch, frames, height, width, labels }: Conditions): Session {
+  begin({ batch, frames, height, width, labels }: Conditions, schedule: readonly number[] = []): Session {
     const d = this.#d;
     const engine = this.#engine;
     checkSize(height, width, d.patch);
@@ -254,6 +255,9 @@ class DiT implements Transformer {
     const tokens = (height / d.patch) * (width / d.patch);
     const positions = this.#positions(height, width);
 
+    const bytes = 4 * d.width * (2 + 6 * d.depth);
+    const vectorsOf = stepVectors(engine, schedule, batch, bytes, (timesteps) => this.#vectors(timesteps, labels));
+
     const forward = async (sample: Float32Array, timesteps: ArrayLike<number>, hooks?: ForwardHooks) => {
       const mark = engine.mark();
       try {
@@ -262,16 +266,13 @@ class DiT implements Transformer {
         const patches = engine.input(values, [batch * frames, tokens, d.inChannels * d.patch * d.patch]);
         const embedded = engine.apply(this.#weights.linear('pos_embed.proj'), engine.operand(patches));
         const x = engine.add(embedded, positions);
-        const first = this.#condition(0, timesteps, labels);
+        const [final, ...modulations] = vectorsOf(timesteps);
         for (const [i, block] of this.#blocks.entries()) {
           await hooks?.tick?.();
-          const inner = engine.mark();
-          this.#block(block, x, d.shared || i === 0 ? first : this.#condition(i, timesteps, labels));
-          engine.release(inner);
+          this.#block(block, x, engine.reshape(modulations[i], [batch, 6, d.width]));
           await hooks?.observe?.(`block${i}`, x);
         }
-        const vectors = engine.apply(this.#weights.linear('proj_out_1'), engine.operand(first, { kind: 'silu' }));
-        const pairs = engine.reshape(vectors, [batch, 2, d.width]);
+        const pairs = engine.reshape(final, [batch, 2, d.width]);
         const modulation = { shift: engine.select(pairs, 0), scale: engine.select(pairs, 1) };
         const normed = engine.operand(x, { kind: 'norm', eps: EPS, modulation });
         const out = await engine.read(engine.apply(this.#weights.linear('proj_out_2'), normed));
@@ -283,21 +284,33 @@ class DiT implements Transformer {
     return { forward };
   }
 
-  #block(block: Block, x: Tensor, condition: Tensor): void {
+  #block(block: Block, x: Tensor, vectors: Tensor): void {
     const engine = this.#engine;
-    const vectors = engine.apply(block.modulation, engine.operand(condition, { kind: 'silu' }));
-    const parts = modulationOf(engine, engine.reshape(vectors, [condition.shape[0], 6, this.#d.width]));
+    const parts = modulationOf(engine, vectors);
     selfAttention(engine, x, block.attention, parts.attention, this.#d.heads, EPS);
     feedForward(engine, x, ...block.ff, parts.feedForward, this.#d.eps);
   }
 
-  /** The embedded timestep plus the embedded class, [batch, width]. */
-  #condition(i: number, timesteps: ArrayLike<number>, labels: readonly number[]): Tensor {
+  /** Shift and scale of the last norm [rows, 2 width], then the adaLN vectors of each block [rows, 6 width]. */
+  #vectors(timesteps: Float32Array, labels: readonly number[]): Tensor[] {
+    const engine = this.#engine;
+    const conditioned = (i: number) => engine.operand(this.#condition(i, timesteps, labels), { kind: 'silu' });
+    const first = conditioned(0);
+    return [
+      engine.apply(this.#weights.linear('proj_out_1'), first),
+      ...this.#blocks.map(({ modulation }, i) =>
+        engine.apply(modulation, this.#d.shared || i === 0 ? first : conditioned(i)),
+      ),
+    ];
+  }
+
+  /** The embedded timestep plus the embedded class, [rows, width]; labels repeat where there are more timesteps. */
+  #condition(i: number, timesteps: Float32Array, labels: readonly number[]): Tensor {
     const engine = this.#engine;
     const { width, shared } = this.#d;
     const name = embedderOf(this.#d, i);
     const divisor = TIMESTEP_CHANNELS / 2 - (shared ? 0 : 1);
-    const input = engine.input(timestepEmbedding(timesteps, divisor), [labels.length, TIMESTEP_CHANNELS]);
+    const input = engine.input(timestepEmbedding(timesteps, divisor), [timesteps.length, TIMESTEP_CHANNELS]);
     const layer = (part: string) => this.#weights.linear(`${name}.timestep_embedder.${part}`);
     const time = timeMlp(engine, layer('linear_1'), layer('linear_2'), input);
     const table = this.#weights.values(`${name}.class_embedder.embedding_table.weight`);

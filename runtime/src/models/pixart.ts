@@ -33,6 +33,7 @@ import {
 import { MAX_CHANNELS, MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig } from './config.ts';
 import { positionEmbedding, TIMESTEP_CHANNELS, timestepEmbedding } from './embeddings.ts';
 import { patchify, unpatchify } from './patches.ts';
+import { stepVectors } from './step-vectors.ts';
 
 const size = (max: number) => z.int().check(z.minimum(1), z.maximum(max));
 
@@ -58,6 +59,8 @@ const configSchema = z.looseObject({
 
 /** Of the norm before the last layer; the blocks' is `norm_eps`. */
 export const OUTPUT_EPS = 1e-6;
+/** The timestep's embedding, and shift, scale and gate of both halves of a block. */
+const VECTORS_OF_A_ROW = 7;
 /** Added to the scores of hidden text tokens. */
 export const MASK_BIAS = -10000;
 
@@ -167,7 +170,7 @@ class PixArt implements Transformer {
     });
   }
 
-  begin(conditions: Conditions): Session {
+  begin(conditions: Conditions, schedule: readonly number[] = []): Session {
     const { batch, frames, height, width, text } = conditions;
     const d = this.#d;
     const engine = this.#engine;
@@ -187,6 +190,12 @@ class PixArt implements Transformer {
       return { k: engine.apply(attn2.k, operand), v: engine.apply(attn2.v, operand) };
     });
 
+    const vectorsOf = stepVectors(engine, schedule, batch, VECTORS_OF_A_ROW * 4 * d.width, (timesteps) => {
+      const time = this.#time(timesteps, micro);
+      const modulation = this.#weights.linear('adaln_single.linear');
+      return [time, engine.apply(modulation, engine.operand(time, { kind: 'silu' }))];
+    });
+
     const forward = async (sample: Float32Array, timesteps: ArrayLike<number>, hooks?: ForwardHooks) => {
       const mark = engine.mark();
       try {
@@ -195,11 +204,7 @@ class PixArt implements Transformer {
         const patches = engine.input(values, [batch * frames, tokens, d.inChannels * d.patch * d.patch]);
         const embedded = engine.apply(this.#weights.linear('pos_embed.proj'), engine.operand(patches));
         const x = engine.add(embedded, positions);
-        const time = this.#time(timesteps, micro);
-        const modulation = engine.apply(
-          this.#weights.linear('adaln_single.linear'),
-          engine.operand(time, { kind: 'silu' }),
-        );
+        const [time, modulation] = vectorsOf(timesteps);
         const vectors = engine.reshape(modulation, [batch, 6, d.width]);
         for (const [i, block] of this.#blocks.entries()) {
           await hooks?.tick?.();

@@ -19,7 +19,7 @@ const POINTS: readonly ExtensionPoint[] = [
   {
     folder: 'runtime/src/models',
     list: 'index.ts',
-    supporting: ['architecture', 'blocks', 'config', 'embeddings', 'load-model', 'patches', 'weights'],
+    supporting: ['architecture', 'blocks', 'config', 'embeddings', 'load-model', 'patches', 'step-vectors', 'weights'],
   },
   {
     folder: 'runtime/src/samplers',

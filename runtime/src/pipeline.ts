@@ -4,7 +4,7 @@
  */
 
 import type { KernelModules, Variant } from '@edge-dit/wasm-kernels';
-import { type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
+import { type OpenEngine, type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
 import { EdgeDitError, isEdgeDitError } from './errors.ts';
 import { fetchFile } from './fetch-model.ts';
 import type { Manifest } from './format/manifest.ts';
@@ -30,6 +30,8 @@ export interface PipelineOptions {
   readonly kernels: KernelModules;
   /** Only this variant of the kernels; the fastest that runs here without it. */
   readonly variant?: Variant;
+  /** Instead of the engine of one thread: `threadedEngine`, where the host has threads. */
+  readonly openEngine?: OpenEngine;
   readonly meter?: Meter;
   /** For models with a text encoder or a VAE; made when the first of them is needed. */
   readonly onnx?: (meter: Meter) => OnnxRuntime;
@@ -175,8 +177,8 @@ export class Pipeline {
   /** Fetches and prepares the transformer, once. */
   async #load({ signal, onBytes }: GenerateHooks): Promise<LoadedModel> {
     if (this.#model) return this.#model;
-    const { store, kernels, variant } = this.#options;
-    this.#engine ??= await openWasmEngine(kernels, this.meter, variant);
+    const { store, kernels, variant, openEngine = openWasmEngine } = this.#options;
+    this.#engine ??= await openEngine(kernels, this.meter, variant);
     const { engine } = this.#engine;
     this.#refuseWhatCannotFit();
     const mark = engine.mark();

@@ -1,5 +1,11 @@
 /** Picks the kernel variant for this host: the fastest that it can compile and that passes the self-test. */
-import { instantiateKernels, type KernelModules, supportedVariants, type Variant } from '@edge-dit/wasm-kernels';
+import {
+  instantiateKernels,
+  type KernelModules,
+  type Kernels,
+  supportedVariants,
+  type Variant,
+} from '@edge-dit/wasm-kernels';
 import { EdgeDitError } from '../errors.ts';
 import type { Meter } from '../meter.ts';
 import type { Engine } from './engine.ts';
@@ -15,7 +21,28 @@ export interface OpenedEngine {
   close(): void;
 }
 
-export async function openWasmEngine(modules: KernelModules, meter: Meter, only?: Variant): Promise<OpenedEngine> {
+/** Opens an engine over kernels from these modules. */
+export type OpenEngine = (modules: KernelModules, meter: Meter, only?: Variant) => Promise<OpenedEngine>;
+
+export const openWasmEngine: OpenEngine = (modules, meter, only) =>
+  openFastest(modules, only, async (float, linear, variant) => {
+    const memory = new WasmMemory(meter);
+    return { memory, kernels: instantiateKernels(float, linear, memory.memory, variant), close: () => {} };
+  });
+
+/** Kernels over a memory that holds nothing that an engine may overwrite; `close` ends what else was opened for them. */
+type OpenKernels = (
+  float: WebAssembly.Module,
+  linear: WebAssembly.Module,
+  variant: Variant,
+) => Promise<{ readonly memory: WasmMemory; readonly kernels: Kernels; close(): void }>;
+
+/** @throws `engine-unavailable` when no variant runs here, and what `open` raises */
+export async function openFastest(
+  modules: KernelModules,
+  only: Variant | undefined,
+  open: OpenKernels,
+): Promise<OpenedEngine> {
   const notes: string[] = [];
   const supported = supportedVariants();
   for (const variant of only ? [only] : (['relaxed', 'simd'] as const)) {
@@ -23,11 +50,15 @@ export async function openWasmEngine(modules: KernelModules, meter: Meter, only?
     if (!supported.includes(variant)) notes.push(`${variant}: this host cannot compile it`);
     else if (module === undefined) notes.push(`${variant}: not shipped`);
     else {
-      const memory = new WasmMemory(meter);
-      const engine = new WasmEngine(instantiateKernels(modules.float, module, memory.memory, variant), memory);
+      const { memory, kernels, ...opened } = await open(modules.float, module, variant);
+      const engine = new WasmEngine(kernels, memory);
+      const close = () => {
+        opened.close();
+        memory.dispose();
+      };
       const failure = await selfTest(engine);
-      if (failure === undefined) return { engine, notes, close: () => memory.dispose() };
-      memory.dispose();
+      if (failure === undefined) return { engine, notes, close };
+      close();
       notes.push(`${variant}: failed its self-test (${failure})`);
     }
   }

@@ -19,10 +19,11 @@ export class WasmMemory {
   readonly #held: (() => void)[] = [];
   #top = ALIGNMENT * 4;
 
-  constructor(meter: Meter) {
+  /** @param shared for modules that several threads run */
+  constructor(meter: Meter, shared = false) {
     this.#meter = meter;
     this.#held.push(meter.take('wasm memory', PAGE_BYTES));
-    this.memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES });
+    this.memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES, shared });
   }
 
   get bytes(): number {

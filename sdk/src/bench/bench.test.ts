@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { isEdgeDitError } from '@edge-dit/runtime/errors';
@@ -64,7 +64,7 @@ async function measure(name: TinyName, kinds: readonly HostKind[]) {
 }
 
 function assertHost(report: Awaited<ReturnType<typeof measure>>['report'], index = 0): void {
-  const { gemm, step, profile, scaling, host } = report.hosts[index];
+  const { gemm, step, profile, threads, scaling, host } = report.hosts[index];
   const [variant] = host.variants;
   for (const result of gemm) {
     const ours = ['w4', 'w8', 'f32'].flatMap((form) => [`${variant}/${form}/layer`, `${variant}/${form}/product`]);
@@ -79,6 +79,11 @@ function assertHost(report: Awaited<ReturnType<typeof measure>>['report'], index
   const { kernels, macs } = profile!;
   assert.ok(macs.linear > 0 && macs.attention > 0);
   assert.ok(kernels.some(({ kernel, calls }) => kernel === 'linear_u4' && calls > 0));
+  assert.equal(threads !== undefined, host.threads === true && availableParallelism() > 1);
+  if (threads) {
+    assertComplete(threads, ['1 thread', '2 threads']);
+    assert.equal(threads.checks[0].relativeError, 0);
+  }
   assert.equal(scaling.length, index === 0 ? plan.scaling.length : 0);
 }
 

@@ -34,6 +34,8 @@ export interface HostReport {
   readonly gemm: readonly (TimedResult & { readonly m: number; readonly n: number; readonly k: number })[];
   readonly step?: TimedResult;
   readonly profile?: ProfileResult;
+  /** A step on one thread and on more, where the host has threads and the machine cores. */
+  readonly threads?: TimedResult;
   readonly scaling: readonly (TimedResult & { readonly tokens: number; readonly depth: number })[];
 }
 
@@ -45,6 +47,9 @@ export interface BenchOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (line: string) => void;
 }
+
+/** With which one thread is compared. */
+export const THREADS = 2;
 
 /** @throws what a part raises, `internal` when outputs differ, `aborted` */
 export async function bench(options: BenchOptions): Promise<BenchReport> {
@@ -130,12 +135,16 @@ async function measureHost(
     work,
     steps: plan.profileSteps,
   });
+  const threads =
+    host.description.threads && cpus().length >= THREADS
+      ? await run(`${THREADS} threads`, { kind: 'threads', model: models[0], work, threads: THREADS, effort })
+      : undefined;
   const scaling: HostReport['scaling'][number][] = [];
   for (const size of isFirst ? plan.scaling : []) {
     const result = await run(`${size.tokens} tokens, ${size.depth} blocks`, { kind: 'scaling', ...size, effort });
     scaling.push({ ...size, ...result });
   }
-  return { host: host.description, gemm, step, profile, scaling };
+  return { host: host.description, gemm, step, profile, threads, scaling };
 }
 
 async function measureAllPictures(

@@ -98,7 +98,7 @@ async function embeddings(path: string) {
   return { ...prompt, count: 2, data, mask: Int32Array.of(...negative.mask, ...prompt.mask) };
 }
 
-test('the same request gives the same bytes, whatever the variant; another seed gives others', async () => {
+test('the same request gives the same bytes, whatever the variant and the threads; another seed gives others', async () => {
   await cli('quantize', 'dit', '--recipe', 'w8a8', '--out', 'models');
   const options = ['--model', 'models#dit-w8a8', '--class', '1', '--steps', '3', '--quiet'];
   assert.equal(
@@ -106,13 +106,15 @@ test('the same request gives the same bytes, whatever the variant; another seed 
     'n-1.png\nn-2.png\n',
   );
   assert.equal(
-    await cli('generate', ...options, '--seed', '9', '--variant', 'simd', '--out', 'again.png'),
+    await cli('generate', ...options, '--seed', '9', '--variant', 'simd', '--threads', '1', '--out', 'again.png'),
     'again.png\n',
   );
-  const [first, second, again] = await Promise.all(
-    ['n-1.png', 'n-2.png', 'again.png'].map((p) => readFile(join(root, p))),
+  await cli('generate', ...options, '--seed', '9', '--threads', '3', '--out', 'threads.png');
+  const [first, second, again, threads] = await Promise.all(
+    ['n-1.png', 'n-2.png', 'again.png', 'threads.png'].map((p) => readFile(join(root, p))),
   );
   assert.deepEqual(again, second);
+  assert.deepEqual(threads, second);
   assert.notDeepEqual(first, second);
 });
 

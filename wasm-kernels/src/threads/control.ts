@@ -25,7 +25,7 @@ const ARGUMENTS = FAILURE + LINE * Math.ceil((1 + FAILURE_LETTERS) / LINE);
 const BYTES = 4 * ARGUMENTS + 8 * MAX_ARGUMENTS * MAX_CHUNKS;
 
 /** How long a thread looks for work before it sleeps: longer than what lies between two kernels of a network. */
-const SPIN_MS = 0.1;
+const SPIN_MS = 0.03;
 const LOOKS = 32;
 
 /** Newer engines have it; it leaves the core to the other thread that runs on it. */
@@ -79,7 +79,11 @@ export class Control {
 
   argumentsOf({ chunk }: Claim): number[] {
     const from = chunk * MAX_ARGUMENTS;
-    return Array.from(this.#arguments.subarray(from, from + this.#words[CALL + 2]));
+    const to = from + this.#words[CALL + 2];
+    const args: number[] = [];
+    // Faster than copying a view.
+    for (let i = from; i < to; i++) args.push(this.#arguments[i]);
+    return args;
   }
 
   /** A claimed chunk is done. */

@@ -20,7 +20,7 @@ interface Axis {
 }
 
 export interface Split {
-  /** Nanoseconds that a call takes, roughly. */
+  /** Nanoseconds that a call takes, roughly: measured with the fastest variant, so that none is thought dearer than it is. */
   readonly cost: (args: Arguments) => number;
   /** The first that has as many units as there are threads is divided. */
   readonly axes: readonly Axis[];
@@ -39,7 +39,7 @@ const elements = (nanoseconds: number) => (a: Arguments) => nanoseconds * a[0] *
 
 // (m, n, groups, a, rows, panels, columns, out, outStride, scratch)
 const linear = (bits: 4 | 8): Split => ({
-  cost: (a) => (a[0] * a[1] * 4 * a[2]) / 50,
+  cost: (a) => (a[0] * a[1] * 4 * a[2]) / 100,
   axes: [
     {
       size: 1,
@@ -65,7 +65,7 @@ const linear = (bits: 4 | 8): Split => ({
 
 // (m, n, k, a, aStride, panels, panelStride, rowStride, bias, out, outStride, tail)
 const gemm: Split = {
-  cost: (a) => (a[0] * a[1] * a[2]) / 10,
+  cost: (a) => (a[0] * a[1] * a[2]) / 20,
   axes: [
     {
       size: 1,
@@ -163,9 +163,9 @@ export const SPLITS: { readonly [name in KernelName]?: Split } = {
     { period: (a) => a[4] },
   ),
   // (rows, cols, x, bias, scale)
-  softmax: rows(1.5, (a, row) => floats(a, row, 2)),
+  softmax: rows(2.2, (a, row) => floats(a, row, 2)),
   // (rows, cols, x, xStride, codes, records)
-  softmax_quantize: rows(1.2, (a, row) => {
+  softmax_quantize: rows(2.2, (a, row) => {
     a[2] += row * a[3];
     a[4] += row * a[1];
     a[5] += row * ROW_RECORD;
@@ -183,7 +183,7 @@ export const SPLITS: { readonly [name in KernelName]?: Split } = {
   ),
   // (keys, depth, x, xStride, shift, panels, columns): channels are divided, because ranges are over keys.
   quantize_values: {
-    cost: elements(1),
+    cost: elements(0.6),
     axes: [
       {
         size: 1,
@@ -215,8 +215,9 @@ export interface SplitOptions {
   readonly leastCost: number;
 }
 
-/** Chunks of a thread in a long call: one that is held up leaves its chunks to the others. */
+/** Chunks of a thread in a long call, of so many nanoseconds at least: one that is held up leaves them to the others. */
 const CHUNKS_PER_THREAD = 4;
+const LONG_CHUNK = 40_000;
 
 /** The calls that together do what `args` ask for, at most MAX_CHUNKS; undefined for a call that one thread should do. */
 export function split(
@@ -228,7 +229,8 @@ export function split(
   if (worth < 2 || (scratch !== undefined && scratch.bytes(args) > scratchBytes)) return undefined;
   const axis = axes.find(({ size, unit }) => args[size] >= threads * unit) ?? axes.at(-1)!;
   const most = Math.min(CHUNKS_PER_THREAD * threads, MAX_CHUNKS >> 1);
-  const pieces = worth < threads ? worth : Math.min(worth - (worth % threads), most);
+  const long = Math.floor(cost(args) / LONG_CHUNK);
+  const pieces = Math.min(worth, Math.max(threads, Math.min(long - (long % threads), most)));
   const total = args[axis.size];
   const starts = cuts(total, pieces, axis.unit, axis.period?.(args) ?? total);
   if (starts.length < 2) return undefined;

@@ -2,6 +2,7 @@
 
 import type { OnnxRuntime } from '@edge-dit/runtime/onnx/onnx-runtime';
 import type { KernelModules, Variant } from '@edge-dit/wasm-kernels';
+import type { SpawnThread } from '@edge-dit/wasm-kernels/threads/threaded-kernels';
 
 export interface BenchHost {
   readonly kernels: KernelModules;
@@ -9,6 +10,8 @@ export interface BenchHost {
   readonly ceilings: { readonly [V in Variant]?: WebAssembly.Module };
   /** onnxruntime-web, configured for this host. */
   readonly onnx: OnnxRuntime;
+  /** How it starts threads, and modules over a memory that they share. */
+  readonly threads?: { readonly spawn: SpawnThread; readonly kernels: KernelModules };
 }
 
 /** A wasm memory may have 4 GiB; benchmarks hold several networks and are not on the edge. */

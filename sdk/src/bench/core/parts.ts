@@ -24,6 +24,14 @@ export type Part =
     }
   /** Where the time of a step goes, by kernel. Timers cost time themselves, so nothing else is read from this run. */
   | { readonly kind: 'profile'; readonly model: PublishedModel; readonly work: StepWork; readonly steps: number }
+  /** One denoising step on one thread and on `threads`. Only in hosts that have them. */
+  | {
+      readonly kind: 'threads';
+      readonly model: PublishedModel;
+      readonly work: StepWork;
+      readonly threads: number;
+      readonly effort: Effort;
+    }
   /** A step of a random network of width 384: how its cost grows. */
   | { readonly kind: 'scaling'; readonly tokens: number; readonly depth: number; readonly effort: Effort };
 
@@ -115,4 +123,6 @@ export interface HostDescription {
   /** Kernel variants that run here, fastest first, and how the 8-bit linear reads its codes. */
   readonly variants: readonly string[];
   readonly form: string;
+  /** It can start threads. */
+  readonly threads?: boolean;
 }

@@ -6,6 +6,7 @@ import type { HostDescription, Part, PartResult } from './parts.ts';
 import { runProfile } from './profile.ts';
 import { runScaling } from './scaling.ts';
 import { runStep } from './step.ts';
+import { runThreads } from './threads.ts';
 
 export async function runPart<P extends Part>(host: BenchHost, part: P): Promise<PartResult<P>> {
   return (await dispatch(host, part)) as PartResult<P>;
@@ -19,6 +20,8 @@ function dispatch(host: BenchHost, part: Part): Promise<PartResult> {
       return runStep(host, part);
     case 'profile':
       return runProfile(host, part);
+    case 'threads':
+      return runThreads(host, part);
     case 'scaling':
       return runScaling(host, part);
   }
@@ -26,5 +29,5 @@ function dispatch(host: BenchHost, part: Part): Promise<PartResult> {
 
 export function describeHost(host: BenchHost, name: string, version: string): HostDescription {
   const variants = variantsOf(host);
-  return { name, version, variants, form: formOf(host, variants[0]) };
+  return { name, version, variants, form: formOf(host, variants[0]), threads: host.threads !== undefined };
 }

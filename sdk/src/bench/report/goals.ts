@@ -1,5 +1,6 @@
-/** The figures to which this project holds itself, for one thread on an x86-64 processor with AVX-VNNI. */
-import type { BenchReport, HostReport } from '../bench.ts';
+/** The figures to which this project holds itself: on an x86-64 processor with AVX-VNNI, and for one thread unless they say so. */
+import { type BenchReport, type HostReport, THREADS } from '../bench.ts';
+import { threadsName } from '../core/threads.ts';
 import { floorOf, median, outsideProducts, picturesIn, shareOf, speedup } from './figures.ts';
 
 export interface Goal {
@@ -16,7 +17,7 @@ const ROWS = 256;
 
 export function goalsOf(report: BenchReport): Goal[] {
   const found = report.hosts.find(({ host }) => host.name === HOST);
-  return [...(found ? hostGoals(found) : []), ...pictureGoals(report, found)];
+  return [...(found ? hostGoals(found) : []), ...report.hosts.flatMap(threadGoals), ...pictureGoals(report, found)];
 }
 
 function hostGoals(report: HostReport): Goal[] {
@@ -66,6 +67,14 @@ function hostGoals(report: HostReport): Goal[] {
     atLeast('denoising step against fp32', ratio('onnxruntime/fp32'), 4, times),
     atLeast('denoising step against dynamic int8', ratio('onnxruntime/int8-dynamic'), 2.5, times),
     atMost('part of a step outside matrix products', profile && outsideProducts(profile), 0.35, percent),
+  ];
+}
+
+function threadGoals({ host, threads }: HostReport): Goal[] {
+  if (threads === undefined) return [];
+  const what = `denoising step on ${threadsName(THREADS)} against one, ${host.name} ${host.version}`;
+  return [
+    atLeast(what, speedup(threads, threadsName(THREADS), threadsName(1)), 1.7, (ratio) => `${ratio.toFixed(2)} ×`),
   ];
 }
 

@@ -22,7 +22,7 @@ export function markdownOf(report: BenchReport): string {
   return [
     '# Benchmark',
     '',
-    `${machine.cpu}, ${machine.cores} cores, ${machine.system}; ${date.slice(0, 10)}; one thread. ${shown.join(', ')}; ${engines.join('; ')}.`,
+    `${machine.cpu}, ${machine.cores} cores, ${machine.system}; ${date.slice(0, 10)}; one thread where nothing else is said. ${shown.join(', ')}; ${engines.join('; ')}.`,
     `Size \`${size}\`, model \`${subject}\`. Cases are measured in turns, in one process of each host; figures are medians.`,
     '',
     ...section('Goals', goals(report)),
@@ -46,7 +46,7 @@ function goals(report: BenchReport): string[] {
 }
 
 function hostSections(report: HostReport): string[] {
-  const { host, gemm, step, profile, scaling } = report;
+  const { host, gemm, step, profile, threads, scaling } = report;
   const named = (title: string) => `${title}, ${host.name} ${host.version}`;
   return [
     ...section(
@@ -55,6 +55,7 @@ function hostSections(report: HostReport): string[] {
     ),
     ...section(named('One denoising step'), step ? stepTable(step) : []),
     ...section(named('Where its time goes'), profile ? profileTable(profile) : []),
+    ...section(named('Threads'), threads ? threadsTable(threads) : []),
     ...section(named('Growth'), scaling.length > 0 ? growth(scaling) : []),
   ];
 }
@@ -98,6 +99,15 @@ function profileTable(profile: NonNullable<HostReport['profile']>): string[] {
     '',
     `${engine}: ${ms(totalMs)} ms with timers, ${ms(untimedMs)} ms without; ${percent(outsideProducts(profile))} outside matrix products.`,
   ];
+}
+
+function threadsTable(threads: NonNullable<HostReport['threads']>): string[] {
+  const [{ name: first }] = threads.cases;
+  const rows = threads.cases.map(({ name }) => {
+    const time = timeOf(threads, name)!;
+    return [name, ms(time), `${(timeOf(threads, first)! / time).toFixed(2)} ×`];
+  });
+  return table(['one denoising step', 'ms', 'as fast as one thread'], rows);
 }
 
 function growth(scaling: HostReport['scaling']): string[] {

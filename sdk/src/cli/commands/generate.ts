@@ -1,6 +1,7 @@
 /** `edge-dit generate`: a published model and a prompt in, PNG files out, by the same runtime as on the edge. */
 import { createHash } from 'node:crypto';
 import { extname } from 'node:path';
+import { threadedEngine } from '@edge-dit/runtime/engines/open-threaded-wasm';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { Meter } from '@edge-dit/runtime/meter';
 import { createNodeOrtRuntime } from '@edge-dit/runtime/onnx/ort-node';
@@ -10,6 +11,7 @@ import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
 import type { Command } from 'commander';
 import { readEmbeddingFile } from '../../embedding-file.ts';
 import { resolveModel } from '../../model-reference.ts';
+import { spawnNodeThread, usualThreads } from '../../threads/node-threads.ts';
 import { prepareFolder, readUserFile, writeUserFile } from '../files.ts';
 import { byteSize, integer, number, oneOf } from '../option-values.ts';
 import type { Output, Progress } from '../output.ts';
@@ -30,6 +32,7 @@ interface GenerateFlags {
   readonly count: number;
   readonly out: string;
   readonly variant?: 'simd' | 'relaxed';
+  readonly threads: number;
   readonly memory: number;
 }
 
@@ -62,6 +65,7 @@ export function addGenerate(program: Command, session: Session): Command {
       'kernels: simd or relaxed (default: the fastest that runs here)',
       oneOf('simd', 'relaxed'),
     )
+    .option('--threads <n>', 'threads; the picture does not depend on them', integer(1, 16), usualThreads())
     .option('--memory <size>', 'limit of the memory for wasm and buffers', byteSize, 2 * 2 ** 30)
     .requiredOption('--out <file.png>', 'where to write')
     .addHelpText(
@@ -84,26 +88,32 @@ interface Picture {
 async function run(flags: GenerateFlags, { output, signal }: Session): Promise<void> {
   const { store, model } = await resolveModel(flags.model, { signal });
   const meter = new Meter(flags.memory);
+  const { threads } = flags;
   const pipeline = await Pipeline.open({
     store,
     model,
-    kernels: await compileKernels(),
+    kernels: await compileKernels({ shared: threads > 1 }),
     variant: flags.variant,
+    openEngine: threads > 1 ? threadedEngine({ threads, spawn: spawnNodeThread }) : undefined,
     meter,
     onnx: createNodeOrtRuntime,
     signal,
   });
-  const request = await requestOf(flags, pipeline);
-  await prepareFolder('--out', flags.out);
-  const pictures: Picture[] = [];
-  for (let index = 0; index < flags.count; index++) {
-    const path = flags.count === 1 ? flags.out : numbered(flags.out, index + 1);
-    const generated = await generate(pipeline, { ...request, seed: request.seed + index }, output, signal);
-    const png = encodePng(generated);
-    await writeUserFile('--out', path, png);
-    pictures.push({ path, generated, bytes: png.length, sha256: createHash('sha256').update(png).digest('hex') });
+  try {
+    const request = await requestOf(flags, pipeline);
+    await prepareFolder('--out', flags.out);
+    const pictures: Picture[] = [];
+    for (let index = 0; index < flags.count; index++) {
+      const path = flags.count === 1 ? flags.out : numbered(flags.out, index + 1);
+      const generated = await generate(pipeline, { ...request, seed: request.seed + index }, output, signal);
+      const png = encodePng(generated);
+      await writeUserFile('--out', path, png);
+      pictures.push({ path, generated, bytes: png.length, sha256: createHash('sha256').update(png).digest('hex') });
+    }
+    report(pictures, pipeline, output);
+  } finally {
+    await pipeline.close();
   }
-  report(pictures, pipeline, output);
 }
 
 async function requestOf(flags: GenerateFlags, { manifest }: Pipeline): Promise<GenerateRequest> {

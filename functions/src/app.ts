@@ -6,7 +6,6 @@ import { isEdgeDitError } from '@edge-dit/runtime/errors';
 import { encodePng } from '@edge-dit/runtime/picture';
 import type { Generated, Pipeline } from '@edge-dit/runtime/pipeline';
 import type { Context, MiddlewareHandler } from 'hono';
-import { accepts } from 'hono/accepts';
 import { bodyLimit } from 'hono/body-limit';
 import { Hono } from 'hono/tiny';
 import { describeModel } from './describe-model.ts';
@@ -112,20 +111,14 @@ function fieldNamed(error: unknown): unknown {
   return error;
 }
 
-/** The most specific range that speaks of PNG decides; `q=0` is a refusal. */
+/** The most specific range that speaks of PNG decides; `q=0` is a refusal. No header accepts everything. */
 const acceptPng: MiddlewareHandler = async (c, next) => {
-  const type = accepts(c, {
-    header: 'Accept',
-    supports: ['image/png'],
-    default: 'image/png',
-    match: (ranges) => {
-      const [range] = ['image/png', 'image/*', '*/*'].flatMap((wanted) =>
-        ranges.filter(({ type }) => type.toLowerCase() === wanted),
-      );
-      return range !== undefined && range.q > 0 ? 'image/png' : '';
-    },
-  });
-  if (type === '') throw new Problem('not-acceptable', 'pictures are image/png; accept image/png or */*.');
+  const ranges = (c.req.header('accept') ?? '*/*').toLowerCase().replaceAll(/\s/g, '').split(',');
+  const rangeOf = (wanted: string) => ranges.find((range) => range.split(';')[0] === wanted);
+  const range = rangeOf('image/png') ?? rangeOf('image/*') ?? rangeOf('*/*');
+  if (range === undefined || /;q=0(\.0*)?$/.test(range)) {
+    throw new Problem('not-acceptable', 'pictures are image/png; accept image/png or */*.');
+  }
   await next();
 };
 

@@ -3,7 +3,7 @@
  * Miniflare takes them, with their sizes. A `.wasm` import becomes a module of the worker, compiled by the host.
  * What is imported dynamically gets a module of its own, so that an isolate that never needs it never runs it.
  */
-import { readFile } from 'node:fs/promises';
+import { copyFile, readFile } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
@@ -65,7 +65,10 @@ export async function bundleWorker(options: BundleWorkerOptions): Promise<Worker
   scripts.sort((a, b) => Number(b === 'worker.js') - Number(a === 'worker.js') || (a < b ? -1 : 1));
   const modules = await Promise.all([
     ...scripts.map((path) => moduleOf('ESModule', path, join(outdir, path))),
-    ...[...wasm].map(([path, source]) => moduleOf('CompiledWasm', path, source)),
+    ...[...wasm].map(async ([path, source]) => {
+      await copyFile(source, join(outdir, path));
+      return moduleOf('CompiledWasm', path, join(outdir, path));
+    }),
   ]);
   return { outdir, modules };
 }

@@ -44,6 +44,22 @@ test('onnxruntime is apart: an isolate that has every embedding does not load it
   assert.deepEqual(own.sort(), ['./kernels.float.wasm', './kernels.relaxed.wasm', './kernels.simd.wasm']);
 });
 
+test('what is written to the folder is the whole worker', async () => {
+  const files = modules.map(({ type, path }) => ({ type, path: join(outdir, path) }));
+  const worker = new Miniflare({
+    ...WORKERD_COMPATIBILITY,
+    modules: files,
+    modulesRoot: outdir,
+    bindings: { SHARDS_URL: 'http://127.0.0.1:9/', MODELS: 'a' },
+  });
+  try {
+    const response = await worker.dispatchFetch('http://worker/healthz');
+    assert.deepEqual(await response.json(), { status: 'ok', models: [{ id: 'a', state: 'cold' }] });
+  } finally {
+    await worker.dispose();
+  }
+});
+
 const misconfigured: { name: string; bindings: Record<string, string>; detail: RegExp }[] = [
   { name: 'no store', bindings: { MODELS: 'a' }, detail: /R2 bucket as SHARDS, or set SHARDS_URL/ },
   { name: 'no model', bindings: { SHARDS_URL: 'https://x.invalid', MODELS: ' , ' }, detail: /at least one model/ },

@@ -52,8 +52,8 @@ export function unknownName(kind: string, name: string, known: readonly string[]
   const distances = known.map((candidate) => editDistance(candidate.toLowerCase(), name.toLowerCase()));
   const least = Math.min(...distances);
   const near = least <= 2 ? known[distances.indexOf(least)] : undefined;
-  const hint = near === undefined ? '' : `; did you mean "${near}"?`;
-  return new EdgeDitError('unknown-name', `unknown ${kind} "${name.slice(0, 100)}"${hint} Known: ${known.join(', ')}.`);
+  const next = near === undefined ? '; known' : `; did you mean "${near}"? Known`;
+  return new EdgeDitError('unknown-name', `unknown ${kind} "${name.slice(0, 100)}"${next}: ${known.join(', ')}.`);
 }
 
 function editDistance(a: string, b: string): number {

@@ -47,6 +47,16 @@ export class Meter {
     };
   }
 
+  /** Counts bytes that something else allocated already; raises `memory-exceeded` afterwards when they are too many. */
+  record(what: string, bytes: number): void {
+    this.#add(what, bytes);
+    if (this.#current <= this.budget) return;
+    throw new EdgeDitError(
+      'memory-exceeded',
+      `${what} grew to ${this.#held.get(what)} bytes, and all together hold ${this.#current} of a budget of ${this.budget}; raise the budget or choose a smaller model.`,
+    );
+  }
+
   #add(what: string, bytes: number): void {
     this.#current += bytes;
     this.#peak = Math.max(this.#peak, this.#current);

@@ -7,7 +7,7 @@ import type { KernelModules, Variant } from '@edge-dit/wasm-kernels';
 import { type OpenEngine, type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
 import { EdgeDitError, isEdgeDitError } from './errors.ts';
 import { fetchFile } from './fetch-model.ts';
-import type { Manifest } from './format/manifest.ts';
+import type { FileRecord, Manifest } from './format/manifest.ts';
 import { loadManifest } from './load-manifest.ts';
 import { Meter } from './meter.ts';
 import type { Conditions } from './models/architecture.ts';
@@ -135,8 +135,7 @@ export class Pipeline {
   /** After what is under way, gives the engine's memory and the ONNX sessions back; the pipeline is of no use then. */
   async close(): Promise<void> {
     await this.#turn;
-    this.#model = undefined;
-    this.#engine?.close();
+    this.#dropEngine();
     await Promise.all([this.#onnxEncoder?.release(), this.#vae?.release()]);
   }
 
@@ -254,6 +253,8 @@ export class Pipeline {
     const { conditioning } = this.manifest.pipeline;
     const guided = isGuided(settled.guidance);
     if (conditioning.type === 'class') {
+      if (request.prompt !== undefined)
+        throw new EdgeDitError('invalid-request', 'prompt: this model takes a class, not a prompt.');
       const label = classIndex(request.class, conditioning.count, conditioning.names);
       return { labels: guided ? [conditioning.count, label] : [label] };
     }
@@ -291,7 +292,7 @@ export class Pipeline {
     this.#onnxEncoder = new OnnxTextEncoder({
       runtime,
       meter: this.meter,
-      loadModel: () => this.#file(textEncoder),
+      loadModel: () => this.#onnxFile(textEncoder),
       loadTokenizer: async () => loadTokenizer(JSON.parse(new TextDecoder().decode(await this.#file(tokenizer)))),
     });
     return this.#options.wrapEncoder?.(this.#onnxEncoder, this.manifest) ?? this.#onnxEncoder;
@@ -303,15 +304,34 @@ export class Pipeline {
     const { decoder, scalingFactor, shiftFactor } = vae;
     return new OnnxVaeDecoder({
       runtime,
-      loadModel: () => this.#file(decoder),
+      loadModel: () => this.#onnxFile(decoder),
       factors: { scaling: scalingFactor, shift: shiftFactor },
     });
   }
 
+  /**
+   * A file for onnxruntime, whose memory is never given back: where that and the engine would not fit together, the engine
+   * goes, and the transformer is fetched again. Nothing of it is in use when an auxiliary model is loaded.
+   */
+  #onnxFile(name: string): Promise<Uint8Array> {
+    const { length } = this.#record(name);
+    if (this.#engine && this.meter.current + ONNX_BYTES + length > this.meter.budget) this.#dropEngine();
+    return this.#file(name);
+  }
+
+  #dropEngine(): void {
+    this.#engine?.close();
+    this.#engine = undefined;
+    this.#model = undefined;
+  }
+
+  #record(name: string): FileRecord {
+    return this.manifest.files.find((file) => file.name === name)!;
+  }
+
   /** Callers drop the bytes as soon as they have read them, which the meter cannot see: it stops counting here. */
   async #file(name: string): Promise<Uint8Array> {
-    const record = this.manifest.files.find((file) => file.name === name)!;
-    const { bytes, release } = await fetchFile(this.#options.store, record, { meter: this.meter });
+    const { bytes, release } = await fetchFile(this.#options.store, this.#record(name), { meter: this.meter });
     release();
     return bytes;
   }
@@ -328,6 +348,8 @@ interface SettledRequest {
   readonly microConditions: boolean;
 }
 
+/** What onnxruntime-web takes for itself and a text encoder of 17 MB. */
+const ONNX_BYTES = 56 * 2 ** 20;
 /** Beyond any published use; keeps hostile values out of the arithmetic. */
 const MAX_GUIDANCE = 100;
 const MAX_PIXELS = 4096;

@@ -1,7 +1,7 @@
 /** The endpoint on every target, with a real model: pictures, their memory, and what happens when clients leave. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -19,6 +19,8 @@ const MIB = 2 ** 20;
 const APPLE = { prompt: 'red apple, fluent 3d style', seed: 1, steps: 2 };
 
 const emoji = await publishEmoji('w4a8');
+/** Licence and attribution, as the checkpoint has them. */
+const card = JSON.parse(await readFile(new URL('../../examples/emoji/model/model_card.json', import.meta.url), 'utf8'));
 const scratch = await mkdtemp(join(tmpdir(), 'edge-dit-endpoint-'));
 after(async () => {
   await emoji.remove();
@@ -66,6 +68,7 @@ for (const target of targets) {
             size: { width: 128, height: 128, multipleOf: 8, fixed: false },
             defaults: { steps: 20, guidance: 3 },
             conditioning: { type: 'text', maxTokens: 24 },
+            ...card,
           },
         ],
       });

@@ -19,11 +19,11 @@ export interface ParityReport {
 }
 
 /** ||a - b|| / ||b||, b being the standard. */
-export function relativeError(got: Float32Array, standard: Float32Array): number {
+export function relativeError(got: Float32Array, standard: Float32Array, name = 'the standard'): number {
   if (got.length !== standard.length) {
     throw new EdgeDitError(
       'invalid-argument',
-      `the network gave ${got.length} values, the file has ${standard.length}.`,
+      `the network gave ${got.length} values, ${name} has ${standard.length}.`,
     );
   }
   let difference = 0;
@@ -35,21 +35,22 @@ export function relativeError(got: Float32Array, standard: Float32Array): number
   return Math.sqrt(difference / norm);
 }
 
-/** Raises `invalid-argument` for a file without the tensors that it needs, `aborted` between two blocks. */
+/** `name` names the recorded file in messages. Raises `invalid-argument` for a file without the tensors that it needs, `aborted` between two blocks. */
 export async function parity(
   checkpoint: Checkpoint,
   io: Uint8Array,
   engine: Engine,
   signal?: AbortSignal,
+  name = 'the recorded file',
 ): Promise<ParityReport> {
-  const { tensors } = parseSafetensors(io);
+  const { tensors } = parseSafetensors(io, name);
   const find = (...names: string[]) => names.map((name) => tensors.get(name)).find((tensor) => tensor !== undefined);
   const need = (...names: string[]) => {
     const found = find(...names);
     if (!found)
       throw new EdgeDitError(
         'invalid-argument',
-        `the file has none of ${names.join(', ')}; it has ${[...tensors.keys()].join(', ')}.`,
+        `${name} has none of ${names.join(', ')}; it has ${[...tensors.keys()].join(', ')}.`,
       );
     return found;
   };
@@ -85,10 +86,11 @@ export async function parity(
       await setImmediate();
       if (signal?.aborted) throw new EdgeDitError('aborted', 'the comparison was cancelled.', { cause: signal.reason });
     },
-    async observe(name, tensor) {
-      const recorded = find(`mid.${name}`);
-      if (recorded) blocks.push({ name, error: relativeError(await engine.read(tensor), toFloat32(recorded)) });
+    async observe(block, tensor) {
+      const recorded = find(`mid.${block}`);
+      if (!recorded) return;
+      blocks.push({ name: block, error: relativeError(await engine.read(tensor), toFloat32(recorded), name) });
     },
   });
-  return { engine: engine.name, error: relativeError(output, toFloat32(need('out.sample'))), blocks };
+  return { engine: engine.name, error: relativeError(output, toFloat32(need('out.sample')), name), blocks };
 }

@@ -318,3 +318,30 @@ for (const variant of supportedVariants()) {
     });
   });
 }
+
+describe('addresses beyond 2 GiB', () => {
+  it('linear_u4 with its scratch across the boundary', () => {
+    const memory = new WebAssembly.Memory({ initial: 32769 });
+    const module = (name: 'float' | 'simd') => new WebAssembly.Module(assembleKernels(name));
+    const kernels = instantiateKernels(module('float'), module('simd'), memory, 'simd');
+    const next = random(21);
+    const [m, n, k] = [9, 8, 64];
+    const weight = randomWeight(n, k, 4, next, false);
+    const a = quantizeReference(
+      Float32Array.from({ length: m * k }, () => next() - 0.5),
+      m,
+      k,
+    );
+    const at = { codes: 1024, records: 4096, panels: 8192, columns: 16384, out: 32768 };
+    const put = (address: number, bytes: Uint8Array | Int8Array) =>
+      new Uint8Array(memory.buffer, address, bytes.length).set(new Uint8Array(bytes.buffer, 0, bytes.length));
+    put(at.codes, a.codes);
+    put(at.records, rowRecords(a));
+    put(at.panels, panels(weight, 4));
+    put(at.columns, columnRecords(weight, 0));
+    for (const before of [256, 1024, 2048, 3072]) {
+      kernels.linear_u4(m, n, k / 4, at.codes, at.records, at.panels, at.columns, at.out, 4 * n, 2 ** 31 - before);
+      assert.deepEqual(new Float32Array(memory.buffer, at.out, m * n).slice(), linearReference(a, weight), `${before}`);
+    }
+  });
+});

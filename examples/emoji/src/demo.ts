@@ -50,9 +50,6 @@ const published = await timed('   quantized, packed and published', () =>
     model,
     store,
     defaults: { steps: request.steps, guidance: request.guidance },
-    license: 'Apache-2.0; the terms of the artwork it was trained on stay as they are, see attribution',
-    attribution:
-      'Trained on Fluent Emoji (Microsoft, MIT), Noto Emoji (Google, Apache-2.0), Twemoji (Twitter and contributors, CC BY 4.0) and captions of emojibase (Miles Johnson, MIT)',
   }),
 );
 await checkpoint.close();

@@ -355,6 +355,12 @@ export class WasmEngine implements Engine {
   /** The row passes go four channels at a time. */
   #vectorized(tensor: Tensor): { rows: number; channels: number } {
     const size = matrixOf(tensor);
+    if (asWasm(tensor).stride !== 4 * size.channels) {
+      throw new EdgeDitError(
+        'internal',
+        `row operations need rows that follow each other, got a selection ${tensor.shape}`,
+      );
+    }
     if (size.channels % 4 !== 0) {
       throw new EdgeDitError(
         'config-unsupported',

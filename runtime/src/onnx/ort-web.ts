@@ -35,9 +35,9 @@ export function createOrtRuntime(host: OrtHost, meter?: Meter): OnnxRuntime {
     if (meter === undefined) return;
     const counted = countedBytes.get(meter) ?? 0;
     const now = memory.buffer.byteLength;
-    if (now === counted) return;
-    meter.take('onnxruntime memory', now - counted);
     countedBytes.set(meter, now);
+    // It is there, whether it fits or not: what is not counted would be missing from the next decision.
+    meter.record('onnxruntime memory', now - counted);
   };
   return {
     async load(model, name) {

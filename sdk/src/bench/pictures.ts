@@ -103,8 +103,10 @@ async function picture(url: string, condition: object, state: PictureState): Pro
   };
 }
 
-/** Milliseconds from nothing to the first answer, of workerd with: */
 export interface StartupResult {
+  /** Milliseconds that a running isolate takes to compile and evaluate the worker's modules. */
+  readonly modules: readonly number[];
+  // Milliseconds from nothing to the first answer, of workerd with
   /** the worker as it is deployed, */
   readonly worker: readonly number[];
   /** a worker that does nothing, and carries the same modules, onnxruntime's 14 MB of WebAssembly among them, */
@@ -114,19 +116,30 @@ export interface StartupResult {
 }
 
 const EMPTY = 'export default { fetch: () => new Response("ok") };';
+/** workerd's clock advances while it computes, in steps of 1 ms. */
+const TIMER = `export default {
+  async fetch() {
+    const start = performance.now();
+    await import('./worker.js');
+    return Response.json(performance.now() - start);
+  },
+};`;
 
 export async function measureStartup(model: string, rounds: number): Promise<StartupResult> {
   const folder = await mkdtemp(join(tmpdir(), 'edge-dit-bench-worker-'));
   try {
     const { modules } = await bundleCloudflareWorker(folder);
     const empty = { type: 'ESModule' as const, path: 'empty.js', contents: EMPTY };
-    const result = { worker: [] as number[], carrying: [] as number[], empty: [] as number[] };
+    const timer = { type: 'ESModule' as const, path: 'timer.js', contents: TIMER };
+    const result = { modules: [] as number[], worker: [] as number[], carrying: [] as number[], empty: [] as number[] };
     for (let round = 0; round < rounds + 1; round++) {
-      const worker = await startOf(model, [...modules]);
-      const carrying = await startOf(model, [empty, ...modules]);
-      const alone = await startOf(model, [empty]);
+      const { ms: worker } = await startOf(model, [...modules]);
+      const { ms: carrying } = await startOf(model, [empty, ...modules]);
+      const { ms: alone } = await startOf(model, [empty]);
+      const { answer } = await startOf(model, [timer, ...modules]);
       // The first round finds the binary and the files on disk, the others in memory.
       if (round === 0) continue;
+      result.modules.push(Number(answer));
       result.worker.push(worker);
       result.carrying.push(carrying);
       result.empty.push(alone);
@@ -139,13 +152,13 @@ export async function measureStartup(model: string, rounds: number): Promise<Sta
 
 type Modules = Extract<ConstructorParameters<typeof Miniflare>[0], { modules?: unknown }>['modules'];
 
-async function startOf(model: string, modules: Modules): Promise<number> {
+async function startOf(model: string, modules: Modules): Promise<{ ms: number; answer: string }> {
   const bindings = { MODELS: model, SHARDS_URL: 'http://127.0.0.1:9/' };
   const start = performance.now();
   const miniflare = new Miniflare({ ...WORKERD_COMPATIBILITY, modules, modulesRoot: '.', bindings });
   try {
-    await (await miniflare.dispatchFetch('http://bench/healthz')).text();
-    return performance.now() - start;
+    const answer = await (await miniflare.dispatchFetch('http://bench/healthz')).text();
+    return { ms: performance.now() - start, answer };
   } finally {
     await miniflare.dispose();
   }

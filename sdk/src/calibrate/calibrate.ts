@@ -14,9 +14,9 @@ import { isGuided, sample } from '@edge-dit/runtime/sample';
 import { createSampler } from '@edge-dit/runtime/samplers/index';
 import type { TextEmbedding } from '@edge-dit/runtime/text/conditioning';
 import { OnnxTextEncoder } from '@edge-dit/runtime/text/onnx-text-encoder';
-import { loadTokenizer } from '@edge-dit/runtime/text/tokenizer';
 import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { readTokenizer } from '../checkpoint/tokenizer-file.ts';
 import { loadFloatModel } from '../float-model.ts';
 import { ObservingEngine } from './observing-engine.ts';
 
@@ -117,7 +117,7 @@ async function embedder({ files, path }: Checkpoint, geometry: Geometry): Promis
   const encoder = new OnnxTextEncoder({
     runtime: createNodeOrtRuntime(),
     loadModel: async () => new Uint8Array(await readFile(textEncoder)),
-    loadTokenizer: async () => loadTokenizer(JSON.parse(await readFile(tokenizer, 'utf8'))),
+    loadTokenizer: () => readTokenizer(tokenizer),
   });
   return async (condition, guided) =>
     withSizes(await encoder.encode(guided ? ['', String(condition)] : [String(condition)]));

@@ -1,5 +1,6 @@
 /** What to calibrate on when nobody says: the checkpoint's own example prompts, or some of its classes. */
 import { readFile } from 'node:fs/promises';
+import { EdgeDitError } from '@edge-dit/runtime/errors';
 import type { Geometry } from '@edge-dit/runtime/models/architecture';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 
@@ -11,6 +12,24 @@ export function readPrompts(text: string): string[] {
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+/**
+ * Lines of a calibration file: prompts for a model of texts, whatever they look like, and numbers of classes for a model
+ * of classes.
+ * @param name of the file, for messages
+ * @throws `invalid-argument` for no lines, and for a line that is not a class
+ */
+export function parseConditions(text: string, { conditioning }: Geometry, name: string): (string | number)[] {
+  const lines = readPrompts(text);
+  if (lines.length === 0) throw new EdgeDitError('invalid-argument', `${name} has no prompts or classes.`);
+  if (conditioning.kind === 'text') return lines;
+  const strange = lines.find((line) => !/^\d+$/.test(line) || Number(line) >= conditioning.classes);
+  if (strange === undefined) return lines.map(Number);
+  throw new EdgeDitError(
+    'invalid-argument',
+    `${name}: "${strange.slice(0, 100)}" is not a class of this model; expected 0 to ${conditioning.classes - 1}.`,
+  );
 }
 
 /** undefined for a model of text whose checkpoint has no calibration_prompts.txt or no text encoder. */

@@ -54,6 +54,7 @@ test('a pipeline in parts: configs, auxiliary files and tensors', async () => {
       tokenizer: join(path, 'tokenizer/tokenizer.json'),
       textEncoder: join(path, 'text_encoder/model.onnx'),
       calibrationPrompts: join(path, 'calibration_prompts.txt'),
+      card: join(path, 'model_card.json'),
     });
     assert.equal(new Set([...checkpoint.tensors.values()].map(({ file }) => file)).size, 3);
     const weight = checkpoint.tensors.get('proj_out.weight')!;

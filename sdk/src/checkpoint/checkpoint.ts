@@ -20,6 +20,8 @@ export interface CheckpointFiles {
   readonly vaeConfig?: string;
   /** Prompts to calibrate on, one a line. */
   readonly calibrationPrompts?: string;
+  /** JSON with the texts `license` and `attribution` of the weights. */
+  readonly card?: string;
 }
 
 export interface Checkpoint {
@@ -41,12 +43,13 @@ export interface Checkpoint {
 }
 
 /** Where each auxiliary file may lie in a pipeline's folder; the first that exists counts. */
-const FILE_PLACES: Record<keyof CheckpointFiles, readonly string[]> = {
+export const FILE_PLACES: Readonly<Record<keyof CheckpointFiles, readonly string[]>> = {
   tokenizer: ['tokenizer/tokenizer.json', 'tokenizer.json'],
   textEncoder: ['text_encoder/model.onnx', 'text_encoder.onnx'],
   vaeDecoder: ['vae_decoder/model.onnx', 'vae/decoder.onnx', 'vae_decoder.onnx'],
   vaeConfig: ['vae_decoder/config.json', 'vae/config.json'],
   calibrationPrompts: ['calibration_prompts.txt'],
+  card: ['model_card.json'],
 };
 
 /**

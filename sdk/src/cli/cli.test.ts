@@ -138,7 +138,13 @@ test('parity: exit code 1 above the tolerance, 2 for a file without the tensors'
   assert.equal(strict.code, 1);
   assert.match(strict.stdout, /output +\d\.\d+e-\d+\n {2}ABOVE the tolerance of 1e-9/);
   const weights = join(FIXTURES, 'dit/transformer/diffusion_pytorch_model.safetensors');
-  refused(await cli('parity', 'dit', '--io', weights), 2, /invalid-argument: .*in\.hidden_states/);
+  refused(
+    await cli('parity', 'dit', '--io', weights),
+    2,
+    /invalid-argument: --io: .*model\.safetensors has none of .*in\.hidden_states/,
+  );
+  const junk = await cli('parity', 'dit', '--io', join(root, 'dit/transformer/config.json'));
+  refused(junk, 3, /checkpoint-malformed: --io: .*config\.json: /);
   refused(await cli('parity', 'dit', '--io', 'none.safetensors'), 2, /--io: "none.safetensors" does not exist/);
 });
 
@@ -160,7 +166,17 @@ test('bad usage: exit code 2, and what was meant', async () => {
   const generate = ['generate', '--model', 'models#dit-w4a8', '--out', 'x.png'];
   refused(await cli(...generate, '--steps', '0'), 2, /--steps.*integer from 1 to 1000/);
   refused(await cli(...generate, '--class', '11'), 2, /invalid-request: class: got 11/);
-  refused(await cli(...generate, '--prompt', 'a cat'), 2, /invalid-request: class: got nothing/);
+  refused(await cli(...generate, '--prompt', 'a cat'), 2, /invalid-request: prompt: this model takes a class, not a/);
+  refused(await cli(...generate), 2, /invalid-request: class: got nothing/);
+  refused(
+    await cli(...generate, '--class', '1', '--seed', '9007199254740991', '--count', '2'),
+    2,
+    /lead beyond the largest seed, 9007199254740991/,
+  );
+  assert.equal(existsSync(join(root, 'x-1.png')), false);
+  const jpeg = ['generate', '--model', 'models#dit-w4a8', '--class', '1', '--out', 'x.jpg'];
+  refused(await cli(...jpeg), 2, /--out: "x.jpg" does not end in \.png/);
+  assert.equal(existsSync(join(root, 'x.jpg')), false);
   refused(await cli(...generate, '--class', '1', '--memory', '1 kg'), 2, /--memory.*128MB/);
   refused(await cli('serve', '--model', 'models#dit-w4a8', '--target', 'workrd'), 2, /did you mean "workerd"\?/);
   assert.equal((await cli()).code, 2);

@@ -36,7 +36,11 @@ test('export-onnx writes a model that onnxruntime loads, and says its inputs', a
 
 test('export-onnx refuses what it cannot do', async () => {
   const cases: [string[], number, RegExp][] = [
-    [[dit, '--form', 'int3', '--out', 'x.onnx'], 2, /unknown form "int3".*Known: fp32, int8-dynamic, int4/],
+    [
+      [dit, '--form', 'int3', '--out', 'x.onnx'],
+      2,
+      /unknown form "int3"; did you mean "int4"\? Known: fp32, int8-dynamic, int4/,
+    ],
     [[dit, '--form', 'int4'], 2, /--out/],
     [[dit, '--form', 'int4', '--out', 'x.onnx', '--batch', '0'], 2, /--batch.*integer from 1/],
     [[dit, '--form', 'int4', '--out', 'x.onnx', '--width', '7'], 2, /whole number of patches/],

@@ -1,11 +1,10 @@
 /** A checkpoint in, an ONNX model out: one forward of its transformer, for one batch and size. */
-import { readFile } from 'node:fs/promises';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { checkSize } from '@edge-dit/runtime/models/blocks';
 import type { OnnxValue } from '@edge-dit/runtime/onnx/onnx-writer';
-import { loadTokenizer } from '@edge-dit/runtime/text/tokenizer';
 import { canonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { readTokenizer } from '../checkpoint/tokenizer-file.ts';
 import type { ExportShape } from './exporter.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import { exporterByName } from './index.ts';
@@ -71,5 +70,5 @@ async function tokensOf({ path, files }: Checkpoint): Promise<number> {
       `checkpoint "${path}" has no tokenizer to say how many tokens a text has; say it (PixArt-alpha 120, PixArt-Sigma 300).`,
     );
   }
-  return loadTokenizer(JSON.parse(await readFile(files.tokenizer, 'utf8'))).maxTokens;
+  return (await readTokenizer(files.tokenizer)).maxTokens;
 }

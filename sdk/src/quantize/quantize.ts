@@ -1,18 +1,16 @@
 /** A checkpoint and a recipe in, a published model out: tensor by tensor, so that no checkpoint is too large. */
-import { readFile } from 'node:fs/promises';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
-import { describeFile } from '@edge-dit/runtime/format/file-parts';
-import type { FileRecord, Manifest, TensorRecord } from '@edge-dit/runtime/format/manifest';
+import { ALIGNMENT } from '@edge-dit/runtime/format/limits';
+import { type Manifest, serializeManifest, type TensorRecord } from '@edge-dit/runtime/format/manifest';
 import { type PackTensor, packShards } from '@edge-dit/runtime/format/pack';
-import { vaeFactors } from '@edge-dit/runtime/onnx/vae-decoder';
 import type { WritableStore } from '@edge-dit/runtime/stores/store';
-import { loadTokenizer } from '@edge-dit/runtime/text/tokenizer';
 import { type CalibrateOptions, type Calibration, calibrate } from '../calibrate/calibrate.ts';
 import { defaultConditions } from '../calibrate/default-conditions.ts';
 import { type CanonicalCheckpoint, canonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { type Published, publish } from '../publish.ts';
 import type { Recipe } from '../recipes/recipe.ts';
+import { type DescribedPipeline, describePipeline } from './describe-pipeline.ts';
 import { encodeTensors, type LayerRecord } from './encode-tensors.ts';
 
 export interface QuantizeOptions {
@@ -22,6 +20,7 @@ export interface QuantizeOptions {
   readonly model: string;
   readonly store: WritableStore;
   readonly defaults?: { readonly steps: number; readonly guidance: number };
+  /** Instead of the text in the checkpoint's model_card.json; `attribution` likewise. */
   readonly license?: string;
   readonly attribution?: string;
   readonly classNames?: readonly string[];
@@ -40,7 +39,10 @@ export interface QuantizeResult extends Published {
 
 const DEFAULTS = { steps: 20, guidance: 3 };
 
-/** Quantizes, packs and publishes. Raises what its parts raise; nothing is visible under the name before all is there. */
+/**
+ * Quantizes, packs and publishes. Raises what its parts raise, `manifest-invalid` for texts and names beyond a limit; what
+ * can be refused without the tensors is refused before anything is sent. Nothing is visible under the name before all is there.
+ */
 export async function quantize(options: QuantizeOptions): Promise<QuantizeResult> {
   const { checkpoint, recipe, store, signal, onLayer } = options;
   const canonical = canonicalCheckpoint(checkpoint);
@@ -48,12 +50,17 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
   const layers: LayerRecord[] = [];
   const records: TensorRecord[] = [];
   const shardRecords: { sha256: string; length: number }[] = [];
+  const { steps } = options.defaults ?? DEFAULTS;
+  const described = await describePipeline(checkpoint, canonical.architecture.geometry, {
+    steps,
+    classNames: options.classNames,
+  });
+  serializeManifest(manifestOf(options, canonical, { described, layers }, PLACEHOLDER));
   const calibration = await calibrationFor(options, canonical);
   const tensors = encodeTensors(canonical, recipe, calibration, (layer) => {
     layers.push(layer);
     onLayer?.(layer, layers.length, total);
   });
-  const files = await auxiliaryFiles(checkpoint);
   async function* shards() {
     for await (const { bytes, sha256, length, tensors: packed } of packShards(stoppable(tensors, signal))) {
       records.push(...packed);
@@ -66,9 +73,12 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
     store,
     signal,
     shards: shards(),
-    files: files.map(({ record, bytes }) => ({ name: record.name, bytes })),
-    manifest: async () =>
-      (manifest = await describe(options, canonical, { records, shardRecords, layers, files, calibration })),
+    files: described.files.map(({ record, bytes }) => ({ name: record.name, bytes })),
+    manifest: () => {
+      const stored = { tensors: records, shards: shardRecords };
+      manifest = manifestOf(options, canonical, { described, calibration, layers }, stored);
+      return manifest;
+    },
   });
   return { ...published, manifest: manifest! };
 }
@@ -92,68 +102,44 @@ async function* stoppable(tensors: AsyncIterable<PackTensor>, signal?: AbortSign
   }
 }
 
-interface Packed {
-  readonly records: TensorRecord[];
-  readonly shardRecords: { sha256: string; length: number }[];
-  readonly layers: LayerRecord[];
-  readonly files: readonly AuxiliaryFile[];
-  readonly calibration: Calibration | undefined;
+interface Described {
+  readonly described: DescribedPipeline;
+  readonly calibration?: Calibration;
+  readonly layers: readonly LayerRecord[];
 }
 
-interface AuxiliaryFile {
-  readonly role: 'tokenizer' | 'textEncoder' | 'vaeDecoder';
-  readonly record: FileRecord;
-  readonly bytes: Uint8Array;
-}
+type Stored = Pick<Manifest, 'tensors' | 'shards'>;
 
-const FILE_NAMES = {
-  tokenizer: 'tokenizer.json',
-  textEncoder: 'text-encoder.onnx',
-  vaeDecoder: 'vae-decoder.onnx',
-} as const;
-
-async function auxiliaryFiles({ files }: Checkpoint): Promise<AuxiliaryFile[]> {
-  const roles = (['tokenizer', 'textEncoder', 'vaeDecoder'] as const).filter((role) => files[role] !== undefined);
-  return Promise.all(
-    roles.map(async (role) => {
-      const bytes = new Uint8Array(await readFile(files[role]!));
-      return { role, bytes, record: await describeFile(FILE_NAMES[role], bytes) };
-    }),
-  );
-}
-
-async function describe(options: QuantizeOptions, canonical: CanonicalCheckpoint, packed: Packed): Promise<Manifest> {
-  const { checkpoint, recipe, model, license, attribution } = options;
-  const { schedulerConfig } = checkpoint;
-  if (typeof schedulerConfig?._class_name !== 'string') {
-    throw new EdgeDitError(
-      'checkpoint-not-found',
-      `checkpoint "${checkpoint.path}" has no scheduler config: add scheduler/scheduler_config.json or scheduler_config.json.`,
-    );
-  }
-  const floats = [...canonical.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+function manifestOf(
+  { checkpoint, recipe, model, license, attribution, defaults = DEFAULTS }: QuantizeOptions,
+  { architecture, tensors }: CanonicalCheckpoint,
+  { described, calibration, layers }: Described,
+  stored: Stored,
+): Manifest {
+  const { files, sampler, pipeline, ...card } = described;
+  const floats = [...tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   return {
     format: 'edge-dit',
     version: 1,
     model,
     architecture: checkpoint.architecture,
     config: { ...checkpoint.config },
-    sampler: { ...schedulerConfig, _class_name: schedulerConfig._class_name },
-    defaults: options.defaults ?? DEFAULTS,
-    pipeline: await describePipeline(options, canonical, packed.files),
-    tensors: packed.records,
-    shards: packed.shardRecords,
-    files: packed.files.map(({ record }) => record),
+    sampler,
+    defaults,
+    pipeline,
+    ...stored,
+    files: files.map(({ record }) => record),
     quantization: {
       recipe: recipe.name,
       activations: 'int8, asymmetric, per token, dynamic',
-      attention: canonical.architecture.geometry.headWidth % 4 === 0 ? recipe.attention : 'float',
-      layers: packed.layers,
+      attention: architecture.geometry.headWidth % 4 === 0 ? recipe.attention : 'float',
+      layers: [...layers],
       floatBytes16: 2 * floats,
-      ...(packed.calibration && recipe.balance
-        ? { balance: { ...recipe.balance }, calibration: describeCalibration(packed.calibration) }
+      ...(calibration && recipe.balance
+        ? { balance: { ...recipe.balance }, calibration: describeCalibration(calibration) }
         : {}),
     },
+    ...card,
     ...(license === undefined ? {} : { license }),
     ...(attribution === undefined ? {} : { attribution }),
   };
@@ -163,63 +149,8 @@ function describeCalibration({ sha256, conditions, steps, seed }: Calibration) {
   return { sha256, conditions: [...conditions], steps, seed };
 }
 
-async function describePipeline(
-  { checkpoint, classNames }: QuantizeOptions,
-  { architecture }: CanonicalCheckpoint,
-  files: readonly AuxiliaryFile[],
-): Promise<Manifest['pipeline']> {
-  const file = (role: AuxiliaryFile['role']) => files.find((candidate) => candidate.role === role);
-  const { conditioning, inChannels } = architecture.geometry;
-  const space = { space: 'pixel' as const };
-  const decoder = file('vaeDecoder');
-  const latent = decoder && (await describeVae(checkpoint, decoder, inChannels));
-  const shared = latent ? { space: 'latent' as const, vae: latent } : space;
-  if (conditioning.kind === 'class') {
-    const names = classNames ?? namesOf(checkpoint.config.class_names);
-    return {
-      ...shared,
-      conditioning: { type: 'class', count: conditioning.classes, ...(names ? { names: [...names] } : {}) },
-    };
-  }
-  const tokenizer = file('tokenizer');
-  const maxTokens = tokenizer
-    ? loadTokenizer(JSON.parse(new TextDecoder().decode(tokenizer.bytes))).maxTokens
-    : DEFAULT_TOKENS;
-  return {
-    ...shared,
-    conditioning: {
-      type: 'text',
-      maxTokens,
-      channels: conditioning.channels,
-      ...(tokenizer ? { tokenizer: tokenizer.record.name } : {}),
-      ...(file('textEncoder') ? { textEncoder: FILE_NAMES.textEncoder } : {}),
-    },
-  };
-}
-
-/** PixArt-Sigma's; only says how long precomputed embeddings may be. */
-const DEFAULT_TOKENS = 300;
-
-async function describeVae(checkpoint: Checkpoint, decoder: AuxiliaryFile, latentChannels: number) {
-  const { vaeConfig } = checkpoint.files;
-  if (!vaeConfig) {
-    throw new EdgeDitError(
-      'checkpoint-not-found',
-      `checkpoint "${checkpoint.path}" has a VAE decoder but no config.json beside it.`,
-    );
-  }
-  const config = JSON.parse(await readFile(vaeConfig, 'utf8')) as Record<string, unknown>;
-  const { scaling, shift } = vaeFactors(config);
-  const stages = Array.isArray(config.block_out_channels) ? config.block_out_channels.length : 4;
-  return {
-    decoder: decoder.record.name,
-    scalingFactor: scaling,
-    shiftFactor: shift,
-    latentChannels,
-    spatialFactor: 2 ** (stages - 1),
-  };
-}
-
-function namesOf(value: unknown): string[] | undefined {
-  return Array.isArray(value) && value.every((name) => typeof name === 'string') ? value : undefined;
-}
+/** In the place of what is not known before the tensors are packed, so that all the rest can be checked. */
+const PLACEHOLDER: Stored = {
+  tensors: [{ name: 'placeholder', shape: [1], encoding: 'f32', shard: 0, offset: ALIGNMENT, length: 4 }],
+  shards: [{ sha256: '0'.repeat(64), length: 2 * ALIGNMENT }],
+};

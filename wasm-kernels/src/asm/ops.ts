@@ -57,6 +57,8 @@ export const i32 = {
   eqz: instruction('i32', [0x45], ['i32']),
   ne: instruction('i32', [0x47], II),
   lt_s: instruction('i32', [0x48], II),
+  /** For addresses, which may lie beyond 2 GiB. */
+  lt_u: instruction('i32', [0x49], II),
   gt_s: instruction('i32', [0x4a], II),
   ge_s: instruction('i32', [0x4e], II),
   add: instruction('i32', [0x6a], II),

@@ -164,7 +164,7 @@ function widen(local: NewLocal, a: Local<'i32'>, to: Expr<'i32'>, groups: Expr<'
         a.set(i32.add(a, i32.const(8))),
         target.set(i32.add(target, i32.const(16))),
       ],
-      i32.lt_s(target, end),
+      i32.lt_u(target, end),
     ),
     a.set(to),
   ];

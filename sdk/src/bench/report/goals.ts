@@ -82,7 +82,7 @@ function pictureGoals({ pictures, startup }: BenchReport, host: HostReport | und
   const of = (state: Parameters<typeof picturesIn>[1]) => pictures && picturesIn(pictures, state);
   const [cached, newPrompt, warm] = [of('cold-isolate'), of('cold-isolate-new-prompt'), of('warm')];
   const floor = host && pictures && floorOf(host, pictures.steps);
-  const added = startup && median(startup.worker) - median(startup.carrying);
+  const added = startup && median(startup.modules);
   return [
     atMost('warm picture over its floor', warm && floor && warm.totalMs / floor, 2.2, times),
     atMost(

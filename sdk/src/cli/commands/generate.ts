@@ -86,6 +86,7 @@ interface Picture {
 }
 
 async function run(flags: GenerateFlags, { output, signal }: Session): Promise<void> {
+  checkFlags(flags);
   const { store, model } = await resolveModel(flags.model, { signal });
   const meter = new Meter(flags.memory);
   const { threads } = flags;
@@ -116,10 +117,20 @@ async function run(flags: GenerateFlags, { output, signal }: Session): Promise<v
   }
 }
 
+/** What needs no model to be refused. */
+function checkFlags({ seed, count, out }: GenerateFlags): void {
+  if (extname(out).toLowerCase() !== '.png') {
+    throw new EdgeDitError('invalid-argument', `--out: "${out}" does not end in .png; pictures are written as PNG.`);
+  }
+  // Not seed + count, which rounds beyond 2^53.
+  if (seed > MAX_SEED - (count - 1)) {
+    throw new EdgeDitError('invalid-argument', `--seed and --count lead beyond the largest seed, ${MAX_SEED}.`);
+  }
+}
+
 async function requestOf(flags: GenerateFlags, { manifest }: Pipeline): Promise<GenerateRequest> {
-  const { prompt, negativePrompt, seed, steps, guidance, width, height, count } = flags;
+  const { prompt, negativePrompt, seed, steps, guidance, width, height } = flags;
   const refuse = (message: string) => new EdgeDitError('invalid-argument', message);
-  if (seed + count - 1 > MAX_SEED) throw refuse(`--seed and --count lead beyond the largest seed, ${MAX_SEED}.`);
   const shared = { seed, steps, guidance, width, height };
   if (flags.embedding === undefined)
     return { ...shared, prompt, negativePrompt, class: classOf(flags.class, manifest) };

@@ -51,7 +51,7 @@ async function run(path: string, { io, engine, tolerance }: ParityFlags, session
   try {
     const recorded = await readUserFile('--io', io);
     output.note(`running ${checkpoint.architecture} in float32 with the ${engine} engine`);
-    const report = await parity(checkpoint, recorded, await engines[engine](), signal);
+    const report = await parity(checkpoint, recorded, await engines[engine](), signal, `--io: ${io}`);
     // NaN is not within any tolerance.
     const ok = report.error <= tolerance;
     if (!ok) session.checkFailed();

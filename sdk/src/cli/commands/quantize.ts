@@ -1,19 +1,20 @@
 /** `edge-dit quantize`: a checkpoint's folder in, a published model out. */
 
-import { readFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { MODEL_NAME } from '@edge-dit/runtime/format/keys';
 import type { Manifest } from '@edge-dit/runtime/format/manifest';
+import { architectureByName } from '@edge-dit/runtime/models/index';
 import type { Command } from 'commander';
-import { readPrompts } from '../../calibrate/default-conditions.ts';
-import { openCheckpoint } from '../../checkpoint/checkpoint.ts';
+import { parseConditions } from '../../calibrate/default-conditions.ts';
+import { type Checkpoint, openCheckpoint } from '../../checkpoint/checkpoint.ts';
 import { describeModel } from '../../describe-model.ts';
 import { referenceOf } from '../../model-reference.ts';
 import { quantize } from '../../quantize/quantize.ts';
 import { recipeByName } from '../../recipes/index.ts';
 import type { Recipe } from '../../recipes/recipe.ts';
 import { openWritableStore } from '../../stores.ts';
+import { readUserFile } from '../files.ts';
 import { integer, lookup, number } from '../option-values.ts';
 import type { Progress } from '../output.ts';
 import { longBytes, plural } from '../quantities.ts';
@@ -51,8 +52,8 @@ export function addQuantize(program: Command, session: Session): Command {
       '--calibration <file>',
       'prompts (or classes) to calibrate on, one a line (default: calibration_prompts.txt of the checkpoint)',
     )
-    .option('--license <text>', 'licence of the weights, for the manifest')
-    .option('--attribution <text>', 'whom to name, for the manifest')
+    .option('--license <text>', "licence of the weights (default: of the checkpoint's model_card.json)")
+    .option('--attribution <text>', "whom to name (default: of the checkpoint's model_card.json)")
     .addHelpText(
       'after',
       `
@@ -83,7 +84,7 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
       license,
       attribution,
       calibration: {
-        conditions: flags.calibration === undefined ? undefined : await readConditions(flags.calibration),
+        conditions: flags.calibration === undefined ? undefined : await readConditions(flags.calibration, checkpoint),
       },
       signal,
       onCalibrate: (done, total) => {
@@ -139,15 +140,10 @@ function balanceLine({ quantization }: Manifest): string {
   return `channels, calibrated on ${plural(calibration.conditions?.length ?? 0, 'condition')} of ${calibration.steps} steps`;
 }
 
-/** Lines of a calibration file: a class where all are whole numbers, else prompts. */
-async function readConditions(path: string): Promise<(string | number)[]> {
-  const lines = readPrompts(
-    await readFile(path, 'utf8').catch((cause) => {
-      throw new EdgeDitError('invalid-argument', `--calibration: cannot read "${path}".`, { cause });
-    }),
-  );
-  if (lines.length === 0) throw new EdgeDitError('invalid-argument', `--calibration: "${path}" has no prompts.`);
-  return lines.every((line) => /^\d+$/.test(line)) ? lines.map(Number) : lines;
+async function readConditions(path: string, { architecture, config }: Checkpoint): Promise<(string | number)[]> {
+  const text = new TextDecoder().decode(await readUserFile('--calibration', path));
+  const { geometry } = architectureByName(architecture).configure(config);
+  return parseConditions(text, geometry, `--calibration: ${path}`);
 }
 
 /** Folders that say nothing of what is in them. */

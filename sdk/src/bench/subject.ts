@@ -47,7 +47,7 @@ const RECIPES = ['w4a8', 'w8a8', 'f16'];
 /** PixArt-alpha's, where a model has no tokenizer. */
 const USUAL_TOKENS = 120;
 /** Speed does not depend on it. */
-const CALIBRATION = { conditions: [''], steps: 1 };
+const CALIBRATION = { steps: 1 };
 
 /** @param forms only these recipes and ONNX forms */
 export async function subjectFromCheckpoint(path: string, forms?: readonly string[]): Promise<Subject> {

@@ -247,6 +247,7 @@ test('10,000 mutated headers: a typed error or a consistent result', () => {
   );
   const headerEnd = 8 + new DataView(file.buffer).getUint32(0, true);
   let accepted = 0;
+  const before = process.resourceUsage().maxRSS;
   for (let i = 0; i < 10_000; i++) {
     const mutated = mutate(file, headerEnd, random);
     const what = `seed ${seed}, case ${i}`;
@@ -259,4 +260,7 @@ test('10,000 mutated headers: a typed error or a consistent result', () => {
     }
   }
   assert.ok(accepted > 100 && accepted < 5000, `${accepted} of 10,000 were accepted`);
+  // The files are a few kilobytes; more than this would be allocated by what a header claims.
+  const growth = (process.resourceUsage().maxRSS - before) * 1024;
+  assert.ok(growth < 96 * 2 ** 20, `memory grew by ${growth} bytes`);
 });

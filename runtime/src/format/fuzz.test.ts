@@ -7,6 +7,7 @@ import { isEdgeDitError } from '../errors.ts';
 import { sha256Hex, verifyShard } from '../verify.ts';
 import { encodingByName } from './encodings.ts';
 import { type Manifest, parseManifest, serializeManifest } from './manifest.ts';
+import { readShardHeader } from './shard.ts';
 
 const ROUNDS = 10_000;
 const SEED = 20_240_607;
@@ -175,5 +176,28 @@ test(`${ROUNDS} mutated shards (seed ${SEED})`, { timeout: 60_000 }, async () =>
     }
   }
   assert.ok(accepted > ROUNDS / 3 && accepted < (ROUNDS * 3) / 4, `${accepted} were accepted`);
+  assert.ok(growth() < MAX_GROWTH_BYTES, `memory grew by ${growth()} bytes`);
+});
+
+test(`${ROUNDS} mutated shard headers (seed ${SEED})`, { timeout: 60_000 }, () => {
+  const below = random(SEED + 2);
+  const growth = peakGrowth();
+  const originals = golden.shards.map(({ sha256 }) => new Uint8Array(readFileSync(`${fixtures}/shards/${sha256}`)));
+  let accepted = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const original = originals[below(originals.length)];
+    const bytes = original.slice();
+    for (let edits = 1 + below(3); edits > 0; edits--) bytes[below(64)] = below(2) === 0 ? below(256) : below(4);
+    try {
+      const { payloadBytes, tensors } = readShardHeader(bytes, 'shard');
+      assert.equal(payloadBytes, original.length - 64);
+      assert.ok(tensors >= 1 && tensors <= payloadBytes / 64);
+      accepted++;
+    } catch (error) {
+      assert.ok(isEdgeDitError(error, 'shard-malformed'), `round ${round}: ${error}`);
+    }
+  }
+  // Most reserved bytes are zero, and stay so in some rounds.
+  assert.ok(accepted > ROUNDS / 100 && accepted < ROUNDS / 2, `${accepted} were accepted`);
   assert.ok(growth() < MAX_GROWTH_BYTES, `memory grew by ${growth()} bytes`);
 });

@@ -10,7 +10,7 @@ import { fetchFile } from './fetch-model.ts';
 import type { FileRecord, Manifest } from './format/manifest.ts';
 import { loadManifest } from './load-manifest.ts';
 import { Meter } from './meter.ts';
-import type { Conditions } from './models/architecture.ts';
+import type { Conditions, Geometry } from './models/architecture.ts';
 import { architectureByName } from './models/index.ts';
 import { type LoadedModel, loadModel } from './models/load-model.ts';
 import type { OnnxRuntime } from './onnx/onnx-runtime.ts';
@@ -87,6 +87,8 @@ export class Pipeline {
   #onnxEncoder: OnnxTextEncoder | undefined;
   #engine: OpenedEngine | undefined;
   #model: LoadedModel | undefined;
+  /** From the config, for the checks of every request: known before the weights are. */
+  #geometry: Geometry | undefined;
   /** The engine's activations are one stack, so requests take turns. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -198,7 +200,8 @@ export class Pipeline {
 
   #settle(request: GenerateRequest): SettledRequest {
     const { manifest } = this;
-    const { geometry } = architectureByName(manifest.architecture).configure(manifest.config);
+    this.#geometry ??= architectureByName(manifest.architecture).configure(manifest.config).geometry;
+    const geometry = this.#geometry;
     const factor = manifest.pipeline.vae?.spatialFactor ?? 1;
     const steps = request.steps ?? manifest.defaults.steps;
     const guidance = request.guidance ?? manifest.defaults.guidance;

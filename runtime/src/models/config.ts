@@ -1,5 +1,5 @@
 /** Reading a model's config: a zod schema, and one typed error that names every field that does not fit. */
-import type * as z from 'zod/mini';
+import * as z from 'zod/mini';
 import { EdgeDitError } from '../errors.ts';
 import { zodMessages } from '../zod-messages.ts';
 
@@ -8,6 +8,9 @@ export const MAX_WIDTH = 16384;
 export const MAX_LAYERS = 512;
 export const MAX_CHANNELS = 256;
 export const MAX_SAMPLE_SIZE = 4096;
+
+/** A whole number from 1 to `max`. */
+export const size = (max: number) => z.int().check(z.minimum(1), z.maximum(max));
 
 export function readConfig<T extends z.ZodMiniType>(schema: T, config: unknown, architecture: string): z.infer<T> {
   const result = schema.safeParse(config, zodMessages);

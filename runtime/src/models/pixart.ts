@@ -30,12 +30,10 @@ import {
   selfAttention,
   timeMlp,
 } from './blocks.ts';
-import { MAX_CHANNELS, MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig } from './config.ts';
+import { MAX_CHANNELS, MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig, size } from './config.ts';
 import { positionEmbedding, TIMESTEP_CHANNELS, timestepEmbedding } from './embeddings.ts';
 import { patchify, unpatchify } from './patches.ts';
 import { stepVectors } from './step-vectors.ts';
-
-const size = (max: number) => z.int().check(z.minimum(1), z.maximum(max));
 
 const configSchema = z.looseObject({
   num_attention_heads: z._default(size(256), 16),

@@ -12,8 +12,11 @@ export interface Tensor {
 export interface Linear {
   readonly outFeatures: number;
   readonly inFeatures: number;
-  readonly weightBits: 4 | 8 | 32;
+  readonly weightBits: CodeBits | 32;
 }
+
+/** Widths in which weights are stored as codes. */
+export type CodeBits = 4 | 5 | 6 | 8;
 
 export type LinearSource = {
   readonly outFeatures: number;
@@ -23,17 +26,37 @@ export type LinearSource = {
   | { readonly kind: 'float' /** Row-major [out, in]. */; readonly weight: Float32Array }
   | {
       readonly kind: 'codes';
-      readonly bits: 4 | 8;
-      /** In the `u4-8x4` or `u8-8x4` layout. */
+      readonly bits: CodeBits;
+      /** In the layout of that width, for example `u4-8x4`. */
       readonly panels: Uint8Array;
+      /** Where the codes are those of groups: see `CodeGroups`. */
+      readonly groups?: CodeGroups;
       /** [out]: one step of a code. */
       readonly scale: Float32Array;
-      /** [out]: the code that stands for 0. */
+      /** [out]: the code that stands for 0; with groups, the expanded code. */
       readonly zero: Uint8Array;
-      /** [in]: activations are multiplied by it before they are quantized; the weight was divided by it. */
+      /** [in]: activations are multiplied by it before they are rotated and quantized; the weight was divided by it. */
       readonly balance?: Float32Array;
+      /** [in]: 0 or 1, the signs of a Hadamard rotation of the activations; the weight was rotated likewise. */
+      readonly rotation?: Uint8Array;
+      /** Of the activations' codes, 8 where absent; `float` computes with the weights that the codes stand for. */
+      readonly activationBits?: ActivationBits;
     }
 );
+
+export type ActivationBits = 4 | 5 | 6 | 7 | 8 | 'float';
+
+/**
+ * Steps of their own for `size` consecutive inputs, in integers: a stored code q of output n and group g stands for the
+ * expanded code multiplier[n, g] * q + base[n, g], which is at most 255, and which the product and `zero` and `scale`
+ * of the output are about (the two levels of QServe, arXiv 2405.04532).
+ */
+export interface CodeGroups {
+  /** A multiple of 4 that divides the inputs. */
+  readonly size: number;
+  /** [ceil(out / 8), in / size, 16]: eight multipliers, then eight bases, of the columns of a panel. */
+  readonly records: Uint8Array;
+}
 
 /** An adaLN modulation: vectors [B, channels] for every `rows / B` rows of the input. */
 export interface Modulation {

@@ -18,6 +18,8 @@ import { Turns } from './turns.ts';
 export interface AppOptions {
   readonly models: ModelHost;
   readonly limits?: Partial<Limits>;
+  /** Shards and manifests for others: see `createGateway`. */
+  readonly gateway?: Hono;
   /** Is told why requests failed, prompts never. Default: the console. */
   readonly logger?: { error(message: string, cause?: unknown): void };
 }
@@ -25,7 +27,7 @@ export interface AppOptions {
 /** Below it the client is at fault and was told so. */
 const FIRST_SERVER_ERROR = 500;
 
-export function createApp({ models, limits: given, logger = console }: AppOptions): Hono {
+export function createApp({ models, limits: given, gateway, logger = console }: AppOptions): Hono {
   const limits = limitsOf(given);
   const turns = new Turns(limits.waiting);
   const parseRequest = createRequestParser(limits);
@@ -79,6 +81,7 @@ export function createApp({ models, limits: given, logger = console }: AppOption
       });
     });
   }
+  if (gateway) app.route('/', gateway);
   app.notFound(() => {
     const known = ROUTES.map(([path, methods]) => `${methods} ${path}`).join('; ');
     return problemResponse(problemDetails(new Problem('route-not-found', `there is nothing here. Known: ${known}.`)));

@@ -36,6 +36,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   aborted: { status: CLIENT_LEFT, title: 'The client cancelled the request' },
 
   'manifest-invalid': { status: STORE_AT_FAULT, title: 'The manifest of the model is not valid' },
+  'manifest-untrusted': { status: STORE_AT_FAULT, title: 'The manifest of the model is not trusted' },
   'shard-malformed': { status: STORE_AT_FAULT, title: 'A shard of the model is not valid' },
   'digest-mismatch': { status: STORE_AT_FAULT, title: 'An object of the model is damaged' },
   'object-missing': { status: STORE_AT_FAULT, title: 'An object of the model is missing' },

@@ -45,9 +45,15 @@ export async function bundleCloudflareWorker(outdir: string): Promise<WorkerBund
   return bundleWorker({ entry, outdir });
 }
 
+/** The worker that only hands out models: see `targets/cloudflare-gateway.ts` for its bindings. */
+export async function bundleCloudflareGateway(outdir: string): Promise<WorkerBundle> {
+  const entry = fileURLToPath(new URL('targets/cloudflare-gateway.js', import.meta.url));
+  return bundleWorker({ entry, outdir });
+}
+
 /** @throws EdgeDitError `invalid-argument` unless there is one store, and for an address that cannot be had */
 export async function serveWorkerd(options: ServeWorkerdOptions): Promise<Served> {
-  const { store, r2Folder, shardsUrl, models, limits, memoryLimitMb, cacheFolder, onStoreRequest } = options;
+  const { store, r2Folder, shardsUrl, models, trust, limits, memoryLimitMb, cacheFolder, onStoreRequest } = options;
   const { host = DEFAULT_HOST, port = 0 } = options;
   if ([store, r2Folder, shardsUrl].filter((place) => place !== undefined).length !== 1) {
     throw new EdgeDitError('invalid-argument', 'serveWorkerd needs one of store, r2Folder and shardsUrl.');
@@ -60,6 +66,7 @@ export async function serveWorkerd(options: ServeWorkerdOptions): Promise<Served
   try {
     const { modules } = await bundleCloudflareWorker(folder);
     const bindings: Record<string, string> = { MODELS: models.join(',') };
+    if (trust !== undefined) bindings.TRUST = JSON.stringify(trust);
     if (limits !== undefined) bindings.LIMITS = JSON.stringify(limits);
     if (memoryLimitMb !== undefined) bindings.MEMORY_LIMIT_MB = String(memoryLimitMb);
     if (shardsUrl !== undefined) bindings.SHARDS_URL = shardsUrl;

@@ -16,6 +16,7 @@ export const ERROR_CODES = {
   'manifest-invalid': 'a manifest is malformed, inconsistent or beyond a limit',
   'shard-malformed': 'verified bytes are not a shard, or not the one that the manifest describes',
   'digest-mismatch': 'bytes do not have the SHA-256 that names them',
+  'manifest-untrusted': 'a manifest is not signed, wrongly signed, expired or older than the configuration accepts',
   'model-not-found': 'the store has no model of that name',
   'object-missing': 'a manifest names an object that the store does not have',
   // Stores and networks.
@@ -36,10 +37,13 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 export class EdgeDitError extends Error {
   override readonly name = 'EdgeDitError';
   readonly code: ErrorCode;
+  /** Milliseconds that whoever failed asks to be left alone. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; retryAfterMs?: number }) {
     super(message, options);
     this.code = code;
+    this.retryAfterMs = options?.retryAfterMs;
   }
 }
 

@@ -1,19 +1,20 @@
 /** A manifest in, its verified shards and files out: a few requests at a time, results in order, bytes paid to a meter. */
 import { EdgeDitError, isEdgeDitError } from './errors.ts';
-import { type Fetched, type FetchOptions, fetchInto, fetchObject } from './fetch.ts';
+import { type Fetched, type FetchOptions, fetchInto, fetchObject, MAX_CONNECTIONS } from './fetch.ts';
 import { shardKey } from './format/keys.ts';
 import { PART_BYTES } from './format/limits.ts';
 import type { FileRecord, Manifest } from './format/manifest.ts';
 import type { Store } from './stores/store.ts';
 import { shardOf, type VerifiedShard, verifyObject } from './verify.ts';
 
-/** A Worker has six connections in all; two are left for the other requests of the isolate. */
+/** Of six connections; two are left for what stalls and for the other requests of the isolate. */
 const DEFAULT_CONCURRENCY = 4;
-const MAX_CONCURRENCY = 6;
 
 export interface FetchModelOptions extends FetchOptions {
-  /** Requests at once, 1 to 6. Default 4. */
+  /** Objects at once, 1 to 6. Default 4. */
   readonly concurrency?: number;
+  /** Is told of each shard that is whole and verified. */
+  readonly onShard?: (index: number) => void;
 }
 
 export interface FetchedShard {
@@ -40,12 +41,13 @@ export async function* fetchShards(
   for (const tensor of manifest.tensors) counts[tensor.shard]++;
   const leave = new AbortController();
   const signal = options.signal === undefined ? leave.signal : AbortSignal.any([options.signal, leave.signal]);
+  const shared = { connections: { open: 0 }, ...options, signal };
   const ahead: Promise<Fetched | { error: unknown }>[] = [];
   let started = 0;
   // A rejection is kept as a value until its turn comes: nobody else handles it.
   const start = () => {
     const expected = manifest.shards[started++];
-    const fetched = fetchObject(store, shardKey(expected.sha256), expected, { ...options, signal });
+    const fetched = fetchObject(store, shardKey(expected.sha256), expected, shared);
     ahead.push(fetched.catch((error: unknown) => ({ error })));
   };
   const fits = (index: number) => {
@@ -60,6 +62,7 @@ export async function* fetchShards(
       const fetched = await ahead.shift()!;
       if ('error' in fetched) throw fetched.error;
       const { object, release } = fetched;
+      options.onShard?.(index);
       try {
         const what = `shard ${index} (${store.name}: ${shardKey(object.sha256)})`;
         yield { index, shard: shardOf(object, what, counts[index]), release };
@@ -89,6 +92,7 @@ export async function fetchFile(store: Store, file: FileRecord, options: FetchMo
   const release = options.meter?.take(`file ${file.name}`, file.length) ?? (() => {});
   const leave = new AbortController();
   const signal = options.signal === undefined ? leave.signal : AbortSignal.any([options.signal, leave.signal]);
+  const shared = { connections: { open: 0 }, ...options, signal };
   try {
     const bytes = new Uint8Array(file.length);
     let next = 0;
@@ -97,7 +101,7 @@ export async function fetchFile(store: Store, file: FileRecord, options: FetchMo
         const index = next++;
         const { sha256, length } = file.parts[index];
         const part = bytes.subarray(index * PART_BYTES, index * PART_BYTES + length);
-        await fetchInto(part, store, shardKey(sha256), sha256, { ...options, signal });
+        await fetchInto(part, store, shardKey(sha256), sha256, shared);
       }
     };
     const workers = Array.from({ length: Math.min(concurrency, file.parts.length) }, () =>
@@ -124,8 +128,8 @@ async function settle(workers: Promise<void>[]): Promise<void> {
 }
 
 function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {
-  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
-    throw new EdgeDitError('invalid-argument', `concurrency is ${concurrency}; give 1 to ${MAX_CONCURRENCY}.`);
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONNECTIONS) {
+    throw new EdgeDitError('invalid-argument', `concurrency is ${concurrency}; give 1 to ${MAX_CONNECTIONS}.`);
   }
   return concurrency;
 }

@@ -9,3 +9,4 @@ export {
   Pipeline,
   type PipelineOptions,
 } from './pipeline.ts';
+export type { TrustPolicy } from './trust.ts';

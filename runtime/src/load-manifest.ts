@@ -1,21 +1,34 @@
 /** A model's name in, its manifest out: the pointer says which manifest is current, its digest says that it is that one. */
 import * as z from 'zod/mini';
-import { EdgeDitError } from './errors.ts';
+import { EdgeDitError, isEdgeDitError } from './errors.ts';
 import { type FetchOptions, fetchObject, readSmall } from './fetch.ts';
 import { parseBoundedJson } from './format/json.ts';
 import { MODEL_NAME, manifestKey, pointerKey, SHA256_HEX } from './format/keys.ts';
-import { MAX_MANIFEST_BYTES, MAX_POINTER_BYTES } from './format/limits.ts';
+import { MAX_HISTORY, MAX_MANIFEST_BYTES, MAX_POINTER_BYTES } from './format/limits.ts';
 import { type Manifest, parseManifest } from './format/manifest.ts';
 import type { Store, WritableStore } from './stores/store.ts';
+import { checkTrust, type TrustPolicy } from './trust.ts';
 import { zodMessages } from './zod-messages.ts';
 
-const pointerSchema = z.object({
+const version = {
   manifest: z.string().check(z.regex(SHA256_HEX)),
   length: z.int().check(z.minimum(1), z.maximum(MAX_MANIFEST_BYTES)),
+  published: z.optional(z.string()),
+};
+const pointerSchema = z.object({
+  ...version,
+  history: z.optional(z.array(z.object(version)).check(z.maxLength(MAX_HISTORY))),
 });
 
-/** What `models/<name>.json` holds: digest and length of the current manifest. */
+/** What `models/<name>.json` holds: digest and length of the current manifest, and of those before it, newest first. */
 export type Pointer = z.infer<typeof pointerSchema>;
+/** A manifest as a pointer names it. `published` is an ISO time. */
+export type Version = Omit<Pointer, 'history'>;
+
+export interface LoadManifestOptions extends FetchOptions {
+  /** Whose signatures are accepted. Without it none is looked at. */
+  readonly trust?: TrustPolicy;
+}
 
 export interface LoadedManifest {
   readonly manifest: Manifest;
@@ -44,29 +57,54 @@ export async function readPointer(
 
 /**
  * Loads and checks the current manifest of a model.
- * @throws EdgeDitError `model-not-found`, `manifest-invalid`, and those of `fetchObject`
+ * @throws EdgeDitError `model-not-found`, `manifest-invalid`, `manifest-untrusted`, and those of `fetchObject`
  */
-export async function loadManifest(store: Store, model: string, options: FetchOptions = {}): Promise<LoadedManifest> {
+export async function loadManifest(
+  store: Store,
+  model: string,
+  options: LoadManifestOptions = {},
+): Promise<LoadedManifest> {
   if (!MODEL_NAME.test(model)) {
     throw new EdgeDitError(
       'invalid-argument',
       `"${model.slice(0, 100)}" is not a model name; names are a-z, 0-9, ".", "_" and "-", 100 characters at most.`,
     );
   }
+  try {
+    return await loadCurrent(store, model, options);
+  } catch (error) {
+    // An old pointer in a cache leads to what was deleted; a damaged one has no digest by which it would be noticed.
+    if (!isEdgeDitError(error, 'object-missing') && !isEdgeDitError(error, 'manifest-invalid')) throw error;
+    return loadCurrent(store, model, { ...options, fresh: true });
+  }
+}
+
+async function loadCurrent(store: Store, model: string, options: LoadManifestOptions): Promise<LoadedManifest> {
   const found = await readPointer(store, model, options);
   if (found === undefined) {
     throw new EdgeDitError('model-not-found', `${store.name} has no model "${model}"${await knownModels(store)}.`);
   }
-  const { manifest: digest, length } = found.pointer;
+  return loadVersion(store, model, found.pointer, options);
+}
+
+/** As `loadManifest`, for the version that a pointer names. */
+export async function loadVersion(
+  store: Store,
+  model: string,
+  { manifest: digest, length }: Version,
+  options: LoadManifestOptions = {},
+): Promise<LoadedManifest> {
+  const what = `${store.name}: ${manifestKey(digest)}`;
   const { object, release } = await fetchObject(store, manifestKey(digest), { sha256: digest, length }, options);
   try {
-    const manifest = parseManifest(object.bytes, `${store.name}: ${manifestKey(digest)}`);
+    const manifest = parseManifest(object.bytes, what);
     if (manifest.model !== model) {
       throw new EdgeDitError(
         'manifest-invalid',
         `${store.name}: ${pointerKey(model)} leads to a manifest of "${manifest.model}"; publish "${model}" again.`,
       );
     }
+    if (options.trust !== undefined) await checkTrust(manifest, options.trust, what);
     return { manifest, digest };
   } finally {
     release();

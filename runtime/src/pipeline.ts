@@ -22,11 +22,14 @@ import type { Store } from './stores/store.ts';
 import type { TextEmbedding, TextEncoder } from './text/conditioning.ts';
 import { OnnxTextEncoder } from './text/onnx-text-encoder.ts';
 import { loadTokenizer } from './text/tokenizer.ts';
+import type { TrustPolicy } from './trust.ts';
 
 export interface PipelineOptions {
   readonly store: Store;
   /** Name of the model in the store. */
   readonly model: string;
+  /** Whose signatures of manifests are accepted. Without it none is looked at. */
+  readonly trust?: TrustPolicy;
   readonly kernels: KernelModules;
   /** Only this variant of the kernels; the fastest that runs here without it. */
   readonly variant?: Variant;
@@ -113,7 +116,7 @@ export class Pipeline {
   static async open(options: PipelineOptions): Promise<Pipeline> {
     const { store, model, signal } = options;
     const meter = options.meter ?? new Meter();
-    const { manifest, digest } = await loadManifest(store, model, { signal });
+    const { manifest, digest } = await loadManifest(store, model, { signal, trust: options.trust });
     return new Pipeline(options, manifest, digest, meter);
   }
 
@@ -357,7 +360,7 @@ const ONNX_BYTES = 56 * 2 ** 20;
 const MAX_GUIDANCE = 100;
 const MAX_PIXELS = 4096;
 /** Float32 copies of a sample that are alive at once in a step: batch of two in and out, state, history, picture. */
-const SAMPLING_COPIES = 12;
+export const SAMPLING_COPIES = 12;
 
 const now = () => performance.now();
 

@@ -60,15 +60,33 @@ export function openStore(place: string, env: Environment = process.env): Store 
 }
 
 /**
- * As `openStore`, for writing.
- * @throws EdgeDitError `invalid-argument` for a store that can only be read
+ * As `openStore`, for writing. S3 takes the keys in S3_PUBLISH_ACCESS_KEY_ID, S3_PUBLISH_SECRET_ACCESS_KEY and
+ * S3_PUBLISH_SESSION_TOKEN where they are set, so that whoever only reads can do with others that permit no more.
+ * @throws EdgeDitError `invalid-argument` for a store that can only be read, and for one of these keys without the other
  */
 export function openWritableStore(place: string, env: Environment = process.env): WritableStore {
-  const store = openStore(place, env);
+  const store = openStore(place, publisherEnvironment(env));
   if (!('put' in store)) {
     throw new EdgeDitError('invalid-argument', `${store.name} can only be read; publish to a folder or to s3://.`);
   }
   return store as WritableStore;
+}
+
+function publisherEnvironment(env: Environment): Environment {
+  const {
+    S3_PUBLISH_ACCESS_KEY_ID: accessKeyId,
+    S3_PUBLISH_SECRET_ACCESS_KEY: secretAccessKey,
+    S3_PUBLISH_SESSION_TOKEN: sessionToken,
+  } = env;
+  if (accessKeyId === undefined && secretAccessKey === undefined) return env;
+  if (!accessKeyId || !secretAccessKey) {
+    throw new EdgeDitError(
+      'invalid-argument',
+      'S3_PUBLISH_ACCESS_KEY_ID and S3_PUBLISH_SECRET_ACCESS_KEY go together; set both or none.',
+    );
+  }
+  const keys = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
+  return { ...env, ...keys, AWS_SESSION_TOKEN: sessionToken };
 }
 
 function openS3(place: string, env: Environment): Store {

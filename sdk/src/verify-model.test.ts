@@ -11,7 +11,7 @@ import type { Store } from '@edge-dit/runtime/stores/store';
 import { openCheckpoint } from './checkpoint/checkpoint.ts';
 import { makeTinyPipeline } from './cli/testing/tiny-pipeline.ts';
 import { describeModel } from './describe-model.ts';
-import { publish } from './publish.ts';
+import { publish } from './publish/publish.ts';
 import { quantize } from './quantize/quantize.ts';
 import { recipeByName } from './recipes/index.ts';
 import { verifyModel } from './verify-model.ts';
@@ -83,7 +83,7 @@ test('whole objects of a model that cannot run: tensors that are missing, misnam
     const files = await Promise.all(
       changed.files.map(async ({ name, parts }) => ({ name, bytes: await bytesOf(store, shardKey(parts[0].sha256)) })),
     );
-    await publish({ store, manifest: changed, shards, files });
+    await publish({ store, model: 'm', manifest: changed, shards, files });
     return (await verifyModel(store, 'm')).damage.map(({ object, message }) => `${object}: ${message}`);
   };
   const [first, ...others] = manifest.tensors;

@@ -13,6 +13,7 @@ import { architectureByName } from '@edge-dit/runtime/models/index';
 import { tensorValue } from '@edge-dit/runtime/models/load-model';
 import { WeightLoader } from '@edge-dit/runtime/models/weights';
 import type { Store } from '@edge-dit/runtime/stores/store';
+import type { TrustPolicy } from '@edge-dit/runtime/trust';
 import { shardOf, type VerifiedShard } from '@edge-dit/runtime/verify';
 
 export interface Damage {
@@ -37,6 +38,8 @@ export interface Verification {
 
 export interface VerifyModelOptions {
   readonly signal?: AbortSignal;
+  /** Whose signatures are accepted. Without it none is looked at. */
+  readonly trust?: TrustPolicy;
   /** Before the first shard, and after each shard and file. */
   readonly onObject?: (done: number, total: number) => void;
 }
@@ -47,6 +50,7 @@ const DAMAGE: readonly ErrorCode[] = [
   'digest-mismatch',
   'shard-malformed',
   'manifest-invalid',
+  'manifest-untrusted',
   'checkpoint-mismatch',
   'config-unsupported',
   'unknown-name',
@@ -59,12 +63,12 @@ const CONCURRENCY = 4;
 export async function verifyModel(
   store: Store,
   model: string,
-  { signal, onObject }: VerifyModelOptions = {},
+  { signal, trust, onObject }: VerifyModelOptions = {},
 ): Promise<Verification> {
   const before = new Findings();
   let loaded: LoadedManifest | undefined;
   await before.guard('manifest', undefined, async () => {
-    loaded = await loadManifest(store, model, { signal });
+    loaded = await loadManifest(store, model, { signal, trust });
   });
   if (loaded === undefined) return { model, objects: 0, bytes: 0, damage: before.damage };
   const { manifest, digest } = loaded;

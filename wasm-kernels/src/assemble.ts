@@ -1,10 +1,10 @@
 /** Kernel modules as bytes, made where they are needed: at build time for bundles, at run time where hosts allow it. */
 import { assembleModule, type ModuleOptions } from './asm/function.ts';
-import { kernelsOf, type ModuleName } from './kernels/index.ts';
+import { importsOf, kernelsOf, type ModuleName } from './kernels/index.ts';
 import { type KernelModules, supportedVariants } from './load.ts';
 
 export function assembleKernels(module: ModuleName, options?: ModuleOptions): Uint8Array<ArrayBuffer> {
-  return assembleModule(kernelsOf(module), options);
+  return assembleModule(kernelsOf(module), { ...options, imports: importsOf(module) });
 }
 
 /**

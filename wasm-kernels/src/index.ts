@@ -1,4 +1,5 @@
 /** Pure arithmetic over one WebAssembly memory: kernels, the modules that hold them, and their plain reference. */
+export { hadamardFlips, hadamardOrder, hadamardScale, rotateReference } from './hadamard.ts';
 export { VARIANTS } from './kernels/index.ts';
 export {
   type CodeForm,

@@ -1,180 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { assembleKernels } from './assemble.ts';
-import { instantiateKernels, type Kernels, linearScratchBytes, supportedVariants } from './load.ts';
-import { type CodedWeight, linearReference, type QuantizedRows, quantizeReference } from './reference.ts';
-
-/** A kernel instance with a bump allocator over its memory. */
-function open(variant: 'simd' | 'relaxed') {
-  const memory = new WebAssembly.Memory({ initial: 512 });
-  const module = (name: 'float' | typeof variant) => new WebAssembly.Module(assembleKernels(name));
-  const kernels = instantiateKernels(module('float'), module(variant), memory, variant);
-  let top = 1024;
-  const take = (bytes: number) => {
-    const at = top;
-    top = (top + bytes + 63) & ~63;
-    return at;
-  };
-  return {
-    kernels,
-    take,
-    floats(data: ArrayLike<number>) {
-      const at = take(4 * (data.length + 16));
-      new Float32Array(memory.buffer, at).set(data);
-      return at;
-    },
-    bytes(data: Uint8Array | Int8Array, slack = 0) {
-      const at = take(data.length + slack);
-      new Uint8Array(memory.buffer, at).set(new Uint8Array(data.buffer, data.byteOffset, data.length));
-      return at;
-    },
-    ints(data: ArrayLike<number>) {
-      const at = take(4 * (data.length + 16));
-      new Int32Array(memory.buffer, at).set(data);
-      return at;
-    },
-    readFloats: (at: number, length: number) => new Float32Array(memory.buffer, at, length).slice(),
-    readInts: (at: number, length: number) => new Int32Array(memory.buffer, at, length).slice(),
-    readRecords: (at: number, rows: number) =>
-      Array.from({ length: rows }, (_, i) => [
-        new Float32Array(memory.buffer, at + 16 * i, 1)[0],
-        ...new Int32Array(memory.buffer, at + 16 * i + 4, 2),
-      ]),
-    readBytes: (at: number, length: number) => new Int8Array(memory.buffer, at, length).slice(),
-  };
-}
-
-function random(seed: number) {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
-function panels(weight: CodedWeight, bits: 4 | 8): Uint8Array {
-  const groups = weight.cols / 4;
-  const codes = new Uint8Array(Math.ceil(weight.rows / 8) * groups * 32);
-  for (let n = 0; n < weight.rows; n++) {
-    for (let k = 0; k < weight.cols; k++) {
-      codes[((n >> 3) * groups + (k >> 2)) * 32 + (n & 7) * 4 + (k & 3)] = weight.codes[n * weight.cols + k];
-    }
-  }
-  if (bits === 8) return codes;
-  return Uint8Array.from({ length: codes.length / 2 }, (_, i) => {
-    const at = (i >> 4) * 32 + (i & 15);
-    return codes[at] | (codes[at + 16] << 4);
-  });
-}
+import { hadamardFlips, hadamardOrder, hadamardScale, rotateReference } from './hadamard.ts';
+import { supportedVariants } from './load.ts';
+import { type QuantizedRows, quantizeReference } from './reference.ts';
+import { openKernels, random } from './testing/kernel-host.ts';
 
 const recordsOf = ({ scales, sums, zeros }: QuantizedRows) =>
   Array.from(scales, (scale, i) => [scale, sums[i], zeros[i]]);
 
-function rowRecords({ scales, sums, zeros }: QuantizedRows): Uint8Array {
-  const view = new DataView(new ArrayBuffer(16 * scales.length));
-  scales.forEach((scale, i) => {
-    view.setFloat32(16 * i, scale, true);
-    view.setInt32(16 * i + 4, sums[i], true);
-    view.setInt32(16 * i + 8, zeros[i], true);
-  });
-  return new Uint8Array(view.buffer);
-}
-
-function columnRecords(weight: CodedWeight, shift: number): Uint8Array {
-  const { rows, cols, codes, scales, zeros, bias } = weight;
-  const view = new DataView(new ArrayBuffer(128 * Math.ceil(rows / 8)));
-  for (let n = 0; n < rows; n++) {
-    const at = 128 * (n >> 3) + 4 * (n & 7);
-    const sum = codes.subarray(n * cols, (n + 1) * cols).reduce((a, b) => a + b - shift, 0);
-    view.setFloat32(at, scales[n], true);
-    view.setInt32(at + 32, zeros[n] - shift, true);
-    view.setInt32(at + 64, sum, true);
-    view.setFloat32(at + 96, bias![n], true);
-  }
-  return new Uint8Array(view.buffer);
-}
-
-type LinearCall = (kernels: Kernels) => Kernels['linear_u8'];
-
-function runLinear(
-  variant: 'simd' | 'relaxed',
-  call: LinearCall,
-  zeroShift: number,
-  m: number,
-  weight: CodedWeight,
-  bits: 4 | 8,
-  x: Float32Array,
-) {
-  const host = open(variant);
-  const a = quantizeReference(x, m, weight.cols);
-  const out = host.take(4 * m * weight.rows + 64);
-  call(host.kernels)(
-    m,
-    weight.rows,
-    weight.cols / 4,
-    host.bytes(a.codes, 8 * weight.cols),
-    host.bytes(rowRecords(a)),
-    host.bytes(panels(weight, bits)),
-    host.bytes(columnRecords(weight, zeroShift)),
-    out,
-    4 * weight.rows,
-    host.take(linearScratchBytes(m, weight.cols / 4)),
-  );
-  return { got: host.readFloats(out, m * weight.rows), expected: linearReference(a, weight) };
-}
-
-function randomWeight(rows: number, cols: number, bits: 4 | 8, next: () => number, extreme: boolean): CodedWeight {
-  const top = 2 ** bits - 1;
-  const code = () => (extreme ? (next() < 0.5 ? 0 : top) : Math.floor(next() * (top + 1)));
-  return {
-    rows,
-    cols,
-    codes: Uint8Array.from({ length: rows * cols }, code),
-    scales: Float32Array.from({ length: rows }, () => 0.001 + next() * 0.01),
-    zeros: Float32Array.from({ length: rows }, code),
-    bias: Float32Array.from({ length: rows }, () => next() - 0.5),
-  };
-}
-
-const SHAPES = [
-  [1, 1, 4],
-  [5, 7, 8],
-  [6, 8, 12],
-  [7, 9, 64],
-  [13, 12, 60],
-  [24, 384, 384],
-  [6, 16, 4608],
-] as const;
-
 for (const variant of supportedVariants()) {
   describe(`kernels, ${variant}`, () => {
-    for (const bits of [4, 8] as const) {
-      it(`linear_u${bits} equals the plain loops bit for bit`, () => {
-        const next = random(bits);
-        for (const [m, n, k] of SHAPES) {
-          for (const extreme of [false, true]) {
-            const weight = randomWeight(n, k, bits, next, extreme);
-            const x = Float32Array.from({ length: m * k }, () =>
-              extreme ? Math.sign(next() - 0.5) * 3 : next() * 6 - 3,
-            );
-            const shift = bits === 8 && open(variant).kernels.form === 'signed' ? 128 : 0;
-            const { got, expected } = runLinear(
-              variant,
-              (kernels) => kernels[`linear_u${bits}`],
-              shift,
-              m,
-              weight,
-              bits,
-              x,
-            );
-            assert.deepEqual(got, expected, `${m}x${n}x${k}${extreme ? ' extreme' : ''}`);
-          }
-        }
-      });
-    }
-
-    it('quantizes rows as the reference, also of zeros, of subnormals and of huge values', () => {
-      const host = open(variant);
+    it('quantizes rows as the reference, to any width, also of zeros, of subnormals and of huge values', () => {
       const cols = 36;
       const next = random(5);
       const rows = [0, 1e-40, 1e-38, 1, 1e30, 3e38].map((size) =>
@@ -182,12 +18,39 @@ for (const variant of supportedVariants()) {
       );
       rows.push(Array.from({ length: cols }, (_, i) => (i === 3 ? 127 : i % 7) + 0.5 * (i % 2)));
       const x = Float32Array.from(rows.flat());
-      const [codes, records] = [host.take(cols * 8), host.take(256)];
-      const balance = host.floats(new Float32Array(cols).fill(1));
-      host.kernels.quantize(rows.length, cols, host.floats(x), 4 * cols, 0, balance, codes, records);
-      const expected = quantizeReference(x, rows.length, cols);
-      assert.deepEqual(host.readBytes(codes, x.length), expected.codes);
-      assert.deepEqual(host.readRecords(records, rows.length), recordsOf(expected));
+      for (const bits of [8, 7, 6, 5, 4]) {
+        const host = openKernels(variant);
+        const [codes, records] = [host.take(cols * 8), host.take(256)];
+        const balance = host.floats(new Float32Array(cols).fill(1));
+        const steps = 2 ** bits - 1;
+        host.kernels.quantize(rows.length, cols, host.floats(x), 4 * cols, 0, balance, codes, records, steps);
+        const expected = quantizeReference(x, rows.length, cols, undefined, bits);
+        assert.deepEqual(host.readBytes(codes, x.length), expected.codes, `${bits} bits`);
+        assert.deepEqual(host.readRecords(records, rows.length), recordsOf(expected), `${bits} bits`);
+        const [least, most] = [Math.min(...expected.codes), Math.max(...expected.codes)];
+        assert.deepEqual([least, most], [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]);
+      }
+    });
+
+    it('rotates rows as the plain loops, bit for bit, in place and elsewhere', () => {
+      const next = random(6);
+      for (const cols of [4, 8, 48, 64, 80, 224, 384, 1024, 1152, 1536]) {
+        const host = openKernels(variant);
+        const [rows, order] = [3, hadamardOrder(cols)!];
+        const x = Float32Array.from({ length: rows * cols }, () => (next() - 0.5) * 10 ** (8 * next() - 4));
+        const signs = Uint8Array.from({ length: cols }, () => Math.floor(2 * next()));
+        const balance = Float32Array.from({ length: cols }, () => 0.1 + next());
+        const factors = host.floats(balance.map((gain, c) => (signs[c] ? -gain : gain)));
+        const flips = host.floats(Float32Array.from(hadamardFlips(order), (flip) => (flip ? -0 : 0)));
+        const [at, out, line] = [host.floats(x), host.take(4 * x.length), host.take(4 * cols)];
+        const expected = x.map((value, i) => value * balance[i % cols]);
+        rotateReference(expected, cols, signs);
+        for (const target of [out, at]) {
+          host.kernels.rotate_rows(rows, order, cols / order, at, factors, flips, line, target);
+          const got = host.readFloats(target, x.length).map((value) => value * hadamardScale(cols));
+          assert.deepEqual(got, expected, `${cols} channels`);
+        }
+      }
     });
 
     it('multiplies float matrices', () => {
@@ -198,7 +61,7 @@ for (const variant of supportedVariants()) {
         [6, 8, 4],
         [13, 20, 33],
       ] as const) {
-        const host = open(variant);
+        const host = openKernels(variant);
         const a = Float32Array.from({ length: m * k }, () => next() - 0.5);
         const w = Float32Array.from({ length: n * k }, () => next() - 0.5);
         const bias = Float32Array.from({ length: n }, () => next());
@@ -228,8 +91,8 @@ for (const variant of supportedVariants()) {
       }
     });
 
-    it('computes activations and softmax to 1e-6', () => {
-      const host = open(variant);
+    it('computes activations and the softmax of two blocks to 1e-6', () => {
+      const host = openKernels(variant);
       const x = Float32Array.from({ length: 64 }, (_, i) => (i - 32) / 2.5);
       const at = host.floats(x);
       const out = host.take(256);
@@ -238,8 +101,18 @@ for (const variant of supportedVariants()) {
       host.kernels.silu(4, 16, at, out);
       const silu = host.readFloats(out, 64);
       const bias = host.floats([0, 0, -10000, Number.NEGATIVE_INFINITY, ...new Array(12).fill(0.5)]);
-      host.kernels.softmax(4, 16, at, bias, 0.3);
-      const soft = host.readFloats(at, 64);
+      // The second block is the first again, raised by 2: its outputs are e^2 times those.
+      const states = host.floats(
+        Array.from({ length: 4 }, () => [Number.NEGATIVE_INFINITY, 0, Number.NaN, Number.NaN]).flat(),
+      );
+      const outputs = host.floats(new Float32Array(64).fill(Number.NaN));
+      host.kernels.softmax_block(4, 16, at, bias, 0.3, states, 0);
+      host.kernels.add_block(4, 16, at, states, outputs, 64);
+      const raised = host.floats(host.readFloats(bias, 16).map((value) => value + 2));
+      const again = host.floats(x);
+      host.kernels.softmax_block(4, 16, again, raised, 0.3, states, 1);
+      host.kernels.add_block(4, 16, again, states, outputs, 64);
+      const soft = host.readFloats(outputs, 64);
       for (let row = 0; row < 4; row++) {
         const scores = [...x.subarray(row * 16, row * 16 + 16)].map((v, i) =>
           i === 2 || i === 3 ? -1e9 : v * 0.3 + (i < 4 ? 0 : 0.5),
@@ -259,7 +132,7 @@ for (const variant of supportedVariants()) {
     });
 
     it('normalises, modulates, gates and adds; fused passes equal their parts', () => {
-      const host = open(variant);
+      const host = openKernels(variant);
       const next = random(3);
       const [rows, cols] = [4, 12];
       const x = Float32Array.from({ length: rows * cols }, () => next() * 4 - 1);
@@ -297,13 +170,14 @@ for (const variant of supportedVariants()) {
         balanceAt,
         codes,
         records,
+        255,
       );
       const expected = quantizeReference(normed, rows, cols, balance);
       assert.deepEqual(host.readBytes(codes, rows * cols), expected.codes);
       assert.deepEqual(host.readRecords(records, rows), recordsOf(expected));
       host.kernels.gelu(rows, cols, at, out);
       const gelu = quantizeReference(host.readFloats(out, rows * cols), rows, cols, balance);
-      host.kernels.gelu_quantize(rows, cols, at, 4 * cols, line, balanceAt, codes, records);
+      host.kernels.gelu_quantize(rows, cols, at, 4 * cols, line, balanceAt, codes, records, 255);
       assert.deepEqual(host.readBytes(codes, rows * cols), gelu.codes);
       const y = host.floats(normed);
       host.kernels.add_rows(rows, cols, at, shift, 3, out);
@@ -318,30 +192,3 @@ for (const variant of supportedVariants()) {
     });
   });
 }
-
-describe('addresses beyond 2 GiB', () => {
-  it('linear_u4 with its scratch across the boundary', () => {
-    const memory = new WebAssembly.Memory({ initial: 32769 });
-    const module = (name: 'float' | 'simd') => new WebAssembly.Module(assembleKernels(name));
-    const kernels = instantiateKernels(module('float'), module('simd'), memory, 'simd');
-    const next = random(21);
-    const [m, n, k] = [9, 8, 64];
-    const weight = randomWeight(n, k, 4, next, false);
-    const a = quantizeReference(
-      Float32Array.from({ length: m * k }, () => next() - 0.5),
-      m,
-      k,
-    );
-    const at = { codes: 1024, records: 4096, panels: 8192, columns: 16384, out: 32768 };
-    const put = (address: number, bytes: Uint8Array | Int8Array) =>
-      new Uint8Array(memory.buffer, address, bytes.length).set(new Uint8Array(bytes.buffer, 0, bytes.length));
-    put(at.codes, a.codes);
-    put(at.records, rowRecords(a));
-    put(at.panels, panels(weight, 4));
-    put(at.columns, columnRecords(weight, 0));
-    for (const before of [256, 1024, 2048, 3072]) {
-      kernels.linear_u4(m, n, k / 4, at.codes, at.records, at.panels, at.columns, at.out, 4 * n, 2 ** 31 - before);
-      assert.deepEqual(new Float32Array(memory.buffer, at.out, m * n).slice(), linearReference(a, weight), `${before}`);
-    }
-  });
-});

@@ -14,12 +14,20 @@ type LinearKernel = (
   out: number,
   outStride: number,
   scratch: number,
+  bits: number,
+  size: number,
+  steps: number,
+  stepStride: number,
 ) => void;
 
 /** What a module exports; every number is an i32 address or count unless named otherwise in the kernel's file. */
 export interface KernelExports {
+  /** Of codes up to 127, expanded where they have groups. */
+  linear_u7: LinearKernel;
+  /** Of any codes. */
   linear_u8: LinearKernel;
-  linear_u4: LinearKernel;
+  unpack_codes(groups: number, panel: number, to: number, bits: number, size: number, step: number): void;
+  float_panel(groups: number, codes: number, columns: number, out: number): void;
   gemm_f32(
     m: number,
     n: number,
@@ -58,6 +66,7 @@ export interface KernelExports {
     balance: number,
     codes: number,
     records: number,
+    steps: number,
   ): void;
   gelu(rows: number, cols: number, x: number, out: number): void;
   silu(rows: number, cols: number, x: number, out: number): void;
@@ -70,6 +79,7 @@ export interface KernelExports {
     balance: number,
     codes: number,
     records: number,
+    steps: number,
   ): void;
   gelu_quantize(
     rows: number,
@@ -80,6 +90,17 @@ export interface KernelExports {
     balance: number,
     codes: number,
     records: number,
+    steps: number,
+  ): void;
+  rotate_rows(
+    rows: number,
+    order: number,
+    block: number,
+    x: number,
+    factors: number,
+    flips: number,
+    line: number,
+    out: number,
   ): void;
   gated_add(
     rows: number,
@@ -91,7 +112,8 @@ export interface KernelExports {
     x: number,
   ): void;
   add_rows(rows: number, cols: number, x: number, table: number, tableRows: number, out: number): void;
-  softmax(rows: number, cols: number, x: number, bias: number, scale: number): void;
+  softmax_block(rows: number, cols: number, x: number, bias: number, scale: number, states: number, last: number): void;
+  add_block(rows: number, cols: number, y: number, states: number, out: number, outStride: number): void;
   quantize_keys(
     keys: number,
     depth: number,
@@ -118,7 +140,7 @@ export interface KernelExports {
 
 export interface Kernels extends KernelExports {
   readonly variant: Variant;
-  /** How `linear_u8` reads its codes; with `signed`, zeros and sums of columns are those of codes minus 128. */
+  /** How `linear_u8` reads its codes; with `signed`, zeros, sums and bases of columns are those of codes minus 128. */
   readonly form: CodeForm;
 }
 
@@ -154,18 +176,29 @@ export function instantiateKernels(
   memory: WebAssembly.Memory,
   variant: Variant,
 ): Kernels {
-  const exportsOf = (module: WebAssembly.Module) => new WebAssembly.Instance(module, { env: { memory } }).exports;
-  const exported = { ...exportsOf(float), ...exportsOf(linear) } as unknown as KernelExports &
-    Partial<Record<'linear_u8_signed' | 'linear_u8_nibbles', LinearKernel>> & {
-      dot_probe?(x: number, y: number, out: number): void;
-    };
+  const exported = exportsOf([float, linear], memory);
   const form = exported.dot_probe === undefined ? 'unsigned' : probeForm(exported.dot_probe, memory);
-  const forms = {
-    unsigned: exported.linear_u8,
-    signed: exported.linear_u8_signed,
-    nibbles: exported.linear_u8_nibbles,
-  };
-  return { ...exported, linear_u8: forms[form] ?? exported.linear_u8, variant, form };
+  return { ...exported, linear_u8: linearOfForm(exported, form), variant, form };
+}
+
+/** What modules over one memory export together; each may import what those before it export. */
+export function exportsOf(
+  modules: readonly WebAssembly.Module[],
+  memory: WebAssembly.Memory,
+): KernelExports & FormExports {
+  const env = { memory };
+  for (const module of modules) Object.assign(env, new WebAssembly.Instance(module, { env }).exports);
+  return env as unknown as KernelExports & FormExports;
+}
+
+interface FormExports extends Pick<KernelExports, 'linear_u7'> {
+  readonly linear_u8_nibbles?: LinearKernel;
+  dot_probe?(x: number, y: number, out: number): void;
+}
+
+/** Codes beyond 127 go where the others do, but in nibbles. */
+export function linearOfForm(exported: FormExports, form: CodeForm): LinearKernel {
+  return (form === 'nibbles' && exported.linear_u8_nibbles) || exported.linear_u7;
 }
 
 /** Bytes at which engines part ways: products that saturate 16 bits, and the sign of the second operand. */

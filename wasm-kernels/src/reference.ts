@@ -16,10 +16,19 @@ export interface QuantizedRows {
 const LEAST_RANGE = 2 ** -100;
 
 /**
- * Per-token asymmetric int8 of x [rows, cols] times balance [cols], every operation in float32: the range includes 0,
- * r = 255 / range, zero = nearest-even(-128 - min r), q = nearest-even(x r) + zero in -128..127.
+ * Per-token asymmetric codes of x [rows, cols] times balance [cols], every operation in float32: the range includes 0;
+ * with steps = 2^bits - 1 and least = -2^(bits - 1), r = steps / range, zero = nearest-even(least - min r),
+ * q = nearest-even(x r) + zero in least..-least - 1.
  */
-export function quantizeReference(x: Float32Array, rows: number, cols: number, balance?: Float32Array): QuantizedRows {
+export function quantizeReference(
+  x: Float32Array,
+  rows: number,
+  cols: number,
+  balance?: Float32Array,
+  bits = 8,
+): QuantizedRows {
+  const steps = (1 << bits) - 1;
+  const least = -(1 << (bits - 1));
   const codes = new Int8Array(rows * cols);
   const scales = new Float32Array(rows);
   const zeros = new Int32Array(rows);
@@ -29,12 +38,12 @@ export function quantizeReference(x: Float32Array, rows: number, cols: number, b
     if (balance) for (let c = 0; c < cols; c++) values[c] *= balance[c];
     const low = values.reduce((a, b) => Math.min(a, b), 0);
     const range = Math.fround(values.reduce((a, b) => Math.max(a, b), 0) - low);
-    const factor = range > LEAST_RANGE ? Math.fround(255 / range) : 0;
-    scales[row] = range > LEAST_RANGE ? range / 255 : 0;
-    zeros[row] = nearestEven(Math.fround(-128 - Math.fround(low * factor)));
+    const factor = range > LEAST_RANGE ? Math.fround(steps / range) : 0;
+    scales[row] = range > LEAST_RANGE ? range / steps : 0;
+    zeros[row] = nearestEven(Math.fround(least - Math.fround(low * factor)));
     for (let c = 0; c < cols; c++) {
       const code = nearestEven(Math.fround(values[c] * factor)) + zeros[row];
-      codes[row * cols + c] = Math.min(127, Math.max(-128, code));
+      codes[row * cols + c] = Math.min(-least - 1, Math.max(least, code));
       sums[row] += codes[row * cols + c] - zeros[row];
     }
   }

@@ -12,6 +12,7 @@ import { cached } from '@edge-dit/runtime/stores/cached';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import { type R2BucketLike, R2Store } from '@edge-dit/runtime/stores/r2';
 import type { Store } from '@edge-dit/runtime/stores/store';
+import { parseTrustPolicy } from '@edge-dit/runtime/trust';
 import float from '@edge-dit/wasm-kernels/kernels.float.wasm';
 import relaxed from '@edge-dit/wasm-kernels/kernels.relaxed.wasm';
 import simd from '@edge-dit/wasm-kernels/kernels.simd.wasm';
@@ -30,6 +31,8 @@ export interface WorkerEnv {
   readonly MODELS?: string;
   /** MiB for everything that the runtime holds. Default 128. */
   readonly MEMORY_LIMIT_MB?: string;
+  /** JSON of a `TrustPolicy`. Without it no signature is looked at. */
+  readonly TRUST?: string;
   /** JSON of some of `Limits`. */
   readonly LIMITS?: string;
 }
@@ -69,6 +72,7 @@ function openApp(env: WorkerEnv): App {
     pipeline: {
       // The cache is filled while the shard is held, so that the meter counts its bytes until nobody needs them.
       store: cached(storeOf(env), cache, { onError }),
+      trust: env.TRUST === undefined ? undefined : parseTrustPolicy(env.TRUST),
       kernels: { float, simd, relaxed },
       onnx: (counted) =>
         createWorkerdOrtRuntime(

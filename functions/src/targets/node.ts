@@ -9,12 +9,12 @@ import type { ServeOptions, Target } from './target.ts';
 
 /** @throws EdgeDitError `invalid-argument` for limits, models or an address that are not acceptable */
 export async function serveNode(options: ServeOptions): Promise<Served> {
-  const { store, models, limits, memoryLimitMb } = options;
+  const { store, models, trust, limits, memoryLimitMb } = options;
   const budget = memoryLimitMb === undefined ? DEFAULT_BUDGET_BYTES : memoryLimitMb * 2 ** 20;
   const host = new ModelHost({
     models,
     meter: new Meter(budget),
-    pipeline: { store, kernels: await compileKernels(), onnx: createNodeOrtRuntime },
+    pipeline: { store, trust, kernels: await compileKernels(), onnx: createNodeOrtRuntime },
   });
   const served = await listen(createApp({ models: host, limits }).fetch, options);
   const close = async () => {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { supportedVariants } from '@edge-dit/wasm-kernels';
 import { assembleKernels, compileKernels } from '@edge-dit/wasm-kernels/assemble';
-import { nibblesFromPanels, panelsFromCodes } from '../format/encodings.ts';
+import { panelsFromCodes } from '../format/encodings.ts';
 import { Meter } from '../meter.ts';
 import { gaussianNoise } from '../noise.ts';
-import type { Engine, LinearSource, Operand, Tensor } from './engine.ts';
+import type { ActivationBits, CodeBits, Engine, LinearSource, Operand, Tensor } from './engine.ts';
 import { openWasmEngine } from './open-wasm.ts';
 import { ReferenceEngine } from './reference.ts';
 import { selfTest } from './self-test.ts';
@@ -22,20 +22,34 @@ const engines: { name: string; open: () => Promise<Engine> }[] = [
   })),
 ];
 
-function codes(bits: 4 | 8, outFeatures: number, inFeatures: number, balanced = false): LinearSource {
+interface CodesOptions {
+  readonly balanced?: boolean;
+  /** Inputs of a group. */
+  readonly size?: number;
+  readonly activationBits?: ActivationBits;
+}
+
+function codes(bits: CodeBits, outFeatures: number, inFeatures: number, options: CodesOptions = {}): LinearSource {
+  const { balanced, size, activationBits } = options;
   const random = noise(bits, outFeatures * inFeatures);
   const flat = Uint8Array.from(random, (value) => Math.floor(Math.abs(value) * 1e6) % 2 ** bits);
-  const wide = panelsFromCodes(flat, outFeatures, inFeatures);
+  // Multipliers 0 to what leaves room below 128, bases up to it.
+  const records = new Uint8Array(size ? 16 * Math.ceil(outFeatures / 8) * (inFeatures / size) : 0).map((_, i) => {
+    const multiplier = (at: number) => (at * 7) % (Math.floor(127 / (2 ** bits - 1)) + 1);
+    return (i & 8) === 0 ? multiplier(i) : (i * 11) % (128 - multiplier(i - 8) * (2 ** bits - 1));
+  });
   return {
     kind: 'codes',
     bits,
     outFeatures,
     inFeatures,
-    panels: bits === 8 ? wide : nibblesFromPanels(wide),
+    panels: panelsFromCodes(flat, outFeatures, inFeatures, bits),
+    groups: size ? { size, records } : undefined,
     scale: Float32Array.from({ length: outFeatures }, (_, i) => (i + 1) / 1024),
-    zero: Uint8Array.from({ length: outFeatures }, (_, i) => (i * 29) % 2 ** bits),
+    zero: Uint8Array.from({ length: outFeatures }, (_, i) => (i * 29) % (size ? 128 : 2 ** bits)),
     bias: noise(11, outFeatures),
     balance: balanced ? noise(12, inFeatures).map((value) => 1 + Math.abs(value)) : undefined,
+    activationBits,
   };
 }
 
@@ -66,6 +80,12 @@ const operations: Record<string, Operation> = {
     e.attention(matrix(e), matrix(e, 10, 40), matrix(e, 10, 41), { heads: 3, precision: 'float' }),
   'self-attention over many tokens': (e) =>
     e.attention(matrix(e, 101), matrix(e, 101, 40), matrix(e, 101, 41), { heads: 2, precision: 'float' }),
+  'self-attention over several blocks of keys, the first of them hidden': (e) =>
+    e.attention(matrix(e, 601), matrix(e, 601, 40), matrix(e, 601, 41), {
+      heads: 2,
+      precision: 'float',
+      keyBias: Float32Array.from({ length: 1202 }, (_, i) => (i % 601 < 300 ? -10000 : i % 7)),
+    }),
   'cross-attention with hidden keys': (e) =>
     e.attention(matrix(e), matrix(e, 5, 40), matrix(e, 5, 41), {
       heads: 2,
@@ -73,10 +93,10 @@ const operations: Record<string, Operation> = {
       keyBias: Float32Array.from({ length: 10 }, (_, i) => (i % 5 > 2 ? -10000 : 0)),
     }),
   'add of a repeated table': (e) => e.add(matrix(e), e.input(noise(50, 5 * 24), [5, 24])),
-  accumulate: (e) => {
+  'float linear into its input, gated and not': (e) => {
     const x = matrix(e);
-    e.accumulate(x, matrix(e, 10, 60), vector(e, 61));
-    e.accumulate(x, matrix(e, 10, 62));
+    e.applyInto(x, e.linear(float(24, 24)), e.operand(matrix(e, 10, 60)), vector(e, 61));
+    e.applyInto(x, e.linear(float(24, 24)), e.operand(x, { kind: 'gelu' }));
     return x;
   },
   'select, reshape and concat': (e) => {
@@ -127,13 +147,46 @@ for (const { name, open } of engines) {
       }
     });
 
-    for (const bits of [4, 8] as const) {
+    for (const bits of [4, 5, 6, 8] as const) {
+      /** The same bits of all that `run` makes. */
+      const equal = async (run: (engine: Engine) => Tensor) => {
+        const [engine, reference] = [await open(), new ReferenceEngine()];
+        assert.deepEqual(await engine.read(run(engine)), await reference.read(run(reference)));
+      };
+
       it(`W${bits}A8 linear: the reference's bits, for one row and for more than a block of rows`, async () => {
         for (const rows of [1, 200]) {
-          const [engine, reference] = [await open(), new ReferenceEngine()];
-          const run = (e: Engine) => e.apply(e.linear(codes(bits, 21, 24, rows > 1)), e.operand(matrix(e, rows)));
-          assert.deepEqual(await engine.read(run(engine)), await reference.read(run(reference)));
+          for (const size of bits === 8 ? [undefined] : [undefined, 24, 8, 4]) {
+            const options = { balanced: rows > 1, size };
+            await equal((e) => e.apply(e.linear(codes(bits, 21, 24, options)), e.operand(matrix(e, rows))));
+          }
         }
+      });
+
+      it(`W${bits}A8 linear into a tensor: the reference's bits, with a gate of its own for each sample and without`, () =>
+        equal((e) => {
+          const x = matrix(e, 100);
+          const gates = e.reshape(e.input(noise(61, 3 * 2 * 24), [2, 72]), [2, 3, 24]);
+          const layer = e.linear(codes(bits, 24, 24));
+          const operand = e.operand(matrix(e, 100, 60));
+          e.applyInto(x, layer, operand, e.select(gates, 1));
+          e.applyInto(x, layer, operand);
+          return e.add(x, e.apply(layer, operand));
+        }));
+
+      it(`W${bits} linear of float activations: the reference's bits, whatever the weights' groups`, async () => {
+        for (const rows of [1, 7, 200]) {
+          for (const size of bits === 8 ? [undefined] : [undefined, 12]) {
+            const source = codes(bits, 21, 24, { size, activationBits: 'float' });
+            await equal((e) => e.apply(e.linear(source), e.operand(matrix(e, rows))));
+          }
+        }
+        await equal((e) => {
+          const x = matrix(e);
+          const layer = e.linear(codes(bits, 24, 24, { activationBits: 'float' }));
+          e.applyInto(x, layer, e.operand(matrix(e, 10, 60)), vector(e, 61));
+          return x;
+        });
       });
 
       it(`W${bits}A8 linear after each pass: an operand shared by float and quantized layers`, async () => {
@@ -141,8 +194,9 @@ for (const { name, open } of engines) {
           const run = (e: Engine) => {
             const operand = e.operand(matrix(e), pass === 'norm' ? norm(e) : { kind: pass });
             const quantized = e.apply(e.linear(codes(bits, 16, 24)), operand);
-            e.accumulate(quantized, e.apply(e.linear(codes(bits, 16, 24, true)), operand));
-            e.accumulate(quantized, e.apply(e.linear(float(16, 24)), operand));
+            e.applyInto(quantized, e.linear(codes(bits, 16, 24, { balanced: true })), operand);
+            e.applyInto(quantized, e.linear(codes(bits, 16, 24, { activationBits: 'float' })), operand);
+            e.applyInto(quantized, e.linear(float(16, 24)), operand);
             return quantized;
           };
           const [engine, reference] = [await open(), new ReferenceEngine()];

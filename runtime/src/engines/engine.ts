@@ -48,8 +48,8 @@ export type ActivationBits = 4 | 5 | 6 | 7 | 8 | 'float';
 
 /**
  * Steps of their own for `size` consecutive inputs, in integers: a stored code q of output n and group g stands for the
- * expanded code multiplier[n, g] * q + base[n, g], which is at most 255, and which the product and `zero` and `scale`
- * of the output are about (the two levels of QServe, arXiv 2405.04532).
+ * expanded code multiplier[n, g] * q + base[n, g], which the product and `zero` and `scale` of the output are about. It is
+ * at most 127 (measured: 255 gains 1%), so that one form of the relaxed dot serves every host (the two levels of QServe, arXiv 2405.04532).
  */
 export interface CodeGroups {
   /** A multiple of 4 that divides the inputs. */
@@ -83,7 +83,7 @@ export interface AttentionOptions {
   readonly keyBias?: Float32Array;
   /**
    * `int8`: queries and keys in int8 by token, probabilities in int8 by token, values in int8 by channel; both products
-   * are exact sums of integers. The width of a head must be a multiple of 4.
+   * are exact sums of integers.
    */
   readonly precision: AttentionPrecision;
 }
@@ -109,12 +109,12 @@ export interface Engine {
   materialize(operand: Operand): Tensor;
   /** x W^T + bias: [..., in] to [..., out]. */
   apply(linear: Linear, operand: Operand): Tensor;
-  /** Self- or cross-attention over heads that lie side by side in the channels: q [B, N, H D], k and v [B, L, H D]. */
+  /** x += gate * (what `apply` gives) in place; gate [B, channels] for every `rows / B` rows, 1 without it. */
+  applyInto(x: Tensor, linear: Linear, operand: Operand, gate?: Tensor): void;
+  /** Self- or cross-attention over heads that lie side by side in the channels: q [B, N, H D], k and v [B, L, H D], D a multiple of 4. */
   attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor;
   /** x + table, the table's rows repeated as often as x needs: a new tensor. */
   add(x: Tensor, table: Tensor): Tensor;
-  /** x += gate * y in place; gate [B, channels] for every `rows / B` rows, 1 without it. */
-  accumulate(x: Tensor, y: Tensor, gate?: Tensor): void;
   /** Tensors of equal outer shape side by side in the channels: a new tensor. */
   concat(parts: readonly Tensor[]): Tensor;
   /** Vector `index` of each [count, channels] of t [B, count, channels]: [B, channels], sharing its memory. */

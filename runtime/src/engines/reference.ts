@@ -4,8 +4,10 @@
  */
 import { linearReference, quantizeReference } from '@edge-dit/wasm-kernels';
 import { EdgeDitError } from '../errors.ts';
+import { expandCodes } from '../format/code-groups.ts';
 import { encodingByName } from '../format/encodings.ts';
 import * as math from '../math.ts';
+import { hadamardRotate } from '../rotation.ts';
 import {
   type AttentionOptions,
   type Engine,
@@ -24,9 +26,11 @@ interface ReferenceTensor extends Tensor {
   readonly stride: number;
 }
 
+type CodedSource = Extract<LinearSource, { kind: 'codes' }>;
+
 interface ReferenceLinear extends Linear {
   readonly source: LinearSource;
-  /** Row-major codes of a quantized layer. */
+  /** Row-major codes of a quantized layer, expanded where it has groups. */
   readonly codes?: Uint8Array;
 }
 
@@ -47,6 +51,34 @@ const ACTIVATIONS = {
   silu: (x: Float32Array) => x.map((value) => value / (1 + math.exp(-value))),
 };
 
+/** Rows as a quantized layer wants them: balanced, rotated, in codes. */
+function quantizedRows(x: Float32Array, rows: number, source: CodedSource) {
+  const { inFeatures, balance, rotation, activationBits: bits = 8 } = source;
+  if (bits === 'float') throw new EdgeDitError('internal', 'activations that stay float were to be quantized');
+  if (!rotation) return quantizeReference(x, rows, inFeatures, balance, bits);
+  const rotated = balance ? x.map((value, i) => value * balance[i % inFeatures]) : x.slice();
+  hadamardRotate(rows, inFeatures, rotated, rotation, 'a linear');
+  return quantizeReference(rotated, rows, inFeatures, undefined, bits);
+}
+
+/** Products of float activations with the weights that codes stand for, each operation in float32, inputs in order. */
+function weightOnly(x: Float32Array, rows: number, source: CodedSource, codes: Uint8Array): Float32Array {
+  const { inFeatures, outFeatures, scale, zero, bias } = source;
+  const weight = Float32Array.from(codes, (code, i) => {
+    const n = Math.floor(i / inFeatures);
+    return scale[n] * (code - zero[n]);
+  });
+  return Float32Array.from({ length: rows * outFeatures }, (_, i) => {
+    const n = i % outFeatures;
+    const row = (i - n) / outFeatures;
+    let sum = 0;
+    for (let k = 0; k < inFeatures; k++) {
+      sum = Math.fround(sum + Math.fround(x[row * inFeatures + k] * weight[n * inFeatures + k]));
+    }
+    return sum + (bias?.[n] ?? 0);
+  });
+}
+
 export class ReferenceEngine implements Engine {
   readonly name = 'reference';
   bytes = 0;
@@ -59,8 +91,8 @@ export class ReferenceEngine implements Engine {
       return { ...shared, weightBits: 32 } as ReferenceLinear;
     }
     this.bytes += source.panels.byteLength;
-    const encoding = encodingByName(source.bits === 4 ? 'u4-8x4' : 'u8-8x4');
-    const codes = encoding.decode(source.panels, [outFeatures, inFeatures]) as Uint8Array;
+    const stored = encodingByName(`u${source.bits}-8x4`).decode(source.panels, [outFeatures, inFeatures]) as Uint8Array;
+    const codes = source.groups ? expandCodes(stored, inFeatures, source.groups) : stored;
     return { ...shared, weightBits: source.bits, codes } as ReferenceLinear;
   }
 
@@ -100,6 +132,9 @@ export class ReferenceEngine implements Engine {
     if (operand.source.shape.at(-1) !== inFeatures) {
       throw new EdgeDitError('internal', `a linear of ${inFeatures} inputs was given ${operand.source.shape}`);
     }
+    if (source.kind === 'codes' && source.activationBits === 'float') {
+      return make(weightOnly(x, rows, source, codes!), shape);
+    }
     if (source.kind === 'codes') {
       const weight = {
         rows: outFeatures,
@@ -109,7 +144,7 @@ export class ReferenceEngine implements Engine {
         zeros: source.zero,
         bias,
       };
-      return make(linearReference(quantizeReference(x, rows, inFeatures, source.balance), weight), shape);
+      return make(linearReference(quantizedRows(x, rows, source), weight), shape);
     }
     const { weight } = source;
     const out = new Float32Array(rows * outFeatures);
@@ -122,6 +157,20 @@ export class ReferenceEngine implements Engine {
       }
     }
     return make(out, shape);
+  }
+
+  applyInto(x: Tensor, linear: Linear, operand: Operand, gate?: Tensor): void {
+    const y = asReference(this.apply(linear, operand)).data;
+    const { data } = asReference(x);
+    const { rows, channels } = matrixOf(x);
+    const factor = gate && asReference(gate);
+    const rowsPerGate = gate ? rows / matrixOf(gate).rows : rows;
+    for (let i = 0; i < rows; i++) {
+      for (let c = 0; c < channels; c++) {
+        const g = factor ? factor.data[factor.offset + Math.floor(i / rowsPerGate) * factor.stride + c] : 1;
+        data[i * channels + c] += Math.fround(g * y[i * channels + c]);
+      }
+    }
   }
 
   attention(q: Tensor, k: Tensor, v: Tensor, { heads, keyBias, precision }: AttentionOptions): Tensor {
@@ -154,20 +203,6 @@ export class ReferenceEngine implements Engine {
       a.map((value, i) => value + b[i % b.length]),
       x.shape,
     );
-  }
-
-  accumulate(x: Tensor, y: Tensor, gate?: Tensor): void {
-    const { data } = asReference(x);
-    const { rows, channels } = matrixOf(x);
-    const ys = this.#rows(y);
-    const factor = gate && asReference(gate);
-    const rowsPerGate = gate ? rows / matrixOf(gate).rows : rows;
-    for (let i = 0; i < rows; i++) {
-      for (let c = 0; c < channels; c++) {
-        const g = factor ? factor.data[factor.offset + Math.floor(i / rowsPerGate) * factor.stride + c] : 1;
-        data[i * channels + c] += g * ys[i * channels + c];
-      }
-    }
   }
 
   concat(parts: readonly Tensor[]): Tensor {

@@ -3,7 +3,7 @@
  * activations at the ends of their ranges. An engine that fails is not used.
  */
 import { linearReference, quantizeReference } from '@edge-dit/wasm-kernels';
-import { nibblesFromPanels, panelsFromCodes } from '../format/encodings.ts';
+import { panelsFromCodes } from '../format/encodings.ts';
 import type { Engine } from './engine.ts';
 
 const ROWS = 7;
@@ -15,7 +15,7 @@ export async function selfTest(engine: Engine): Promise<string | undefined> {
   const x = Float32Array.from({ length: ROWS * IN }, (_, i) => ((i * 37) % 19 === 0 ? 9 : ((i * 7919) % 41) - 20));
   const balance = Float32Array.from({ length: IN }, (_, i) => 0.5 + (i % 7) / 4);
   const expectedRows = quantizeReference(x, ROWS, IN, balance);
-  for (const bits of [8, 4] as const) {
+  for (const bits of [8, 6, 5, 4] as const) {
     const top = (1 << bits) - 1;
     const codes = Uint8Array.from({ length: OUT * IN }, (_, i) =>
       i % 5 === 0 ? top : i % 3 === 0 ? 0 : (i * 131) & top,
@@ -24,8 +24,7 @@ export async function selfTest(engine: Engine): Promise<string | undefined> {
     const zero = Uint8Array.from({ length: OUT }, (_, i) => (i * 53) & top);
     const bias = Float32Array.from({ length: OUT }, (_, i) => i - 6);
     const expected = linearReference(expectedRows, { rows: OUT, cols: IN, codes, scales: scale, zeros: zero, bias });
-    const wide = panelsFromCodes(codes, OUT, IN);
-    const panels = bits === 8 ? wide : nibblesFromPanels(wide);
+    const panels = panelsFromCodes(codes, OUT, IN, bits);
     const mark = engine.mark();
     const layer = engine.linear({
       kind: 'codes',

@@ -8,7 +8,7 @@ import type { Meter } from '../meter.ts';
 
 const PAGE_BYTES = 65536;
 /** Six rows of the widest activation that kernels may read past the end: 6 x 18,432 channels of float32. */
-const READ_AHEAD_BYTES = 6 * 18432 * 4;
+export const READ_AHEAD_BYTES = 6 * 18432 * 4;
 const MAX_PAGES = 65536;
 const ALIGNMENT = 64;
 
@@ -40,6 +40,13 @@ export class WasmMemory {
     const missing = top + READ_AHEAD_BYTES - this.bytes;
     if (missing > 0) this.#grow(Math.ceil(missing / PAGE_BYTES));
     this.#top = top;
+    return at;
+  }
+
+  /** Allocates a copy. */
+  place(bytes: Uint8Array): number {
+    const at = this.allocate(bytes.length);
+    this.u8(at, bytes.length).set(bytes);
     return at;
   }
 

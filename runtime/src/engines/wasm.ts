@@ -2,7 +2,7 @@
  * The engine of the edge: kernels of @edge-dit/wasm-kernels over one memory. Every operation gives the same bits on
  * every host and in every variant.
  */
-import { type Kernels, linearScratchBytes } from '@edge-dit/wasm-kernels';
+import type { Kernels } from '@edge-dit/wasm-kernels';
 import { EdgeDitError } from '../errors.ts';
 import {
   type AttentionOptions,
@@ -13,8 +13,17 @@ import {
   type Operand,
   type Tensor,
 } from './engine.ts';
+import { type ActivationForm, ActivationForms } from './wasm-activations.ts';
 import { attentionShape, codedAttention, floatAttention } from './wasm-attention.ts';
-import { COLUMN_RECORD_BYTES, LINEAR_ROWS, ROW_RECORD_BYTES, roundUp8, TILE_ROWS } from './wasm-layout.ts';
+import { ROW_RECORD_BYTES, roundUp8, TILE_ROWS } from './wasm-layout.ts';
+import {
+  type CodedRows,
+  type CodedWeight,
+  codedWeight,
+  type Gate,
+  multiplyCodes,
+  multiplyFloats,
+} from './wasm-linear.ts';
 import type { WasmMemory } from './wasm-memory.ts';
 
 interface WasmTensor extends Tensor {
@@ -24,26 +33,19 @@ interface WasmTensor extends Tensor {
 }
 
 interface WasmLinear extends Linear {
-  /** Panels of codes or of floats. */
+  /** Of float layers: panels of floats, and float32 biases, a multiple of 8 of them. */
   readonly panels: number;
-  /** float32, a multiple of 8 of them; of float layers. */
   readonly bias: number;
-  /** A record of 128 bytes a panel: scales, zeros, sums of codes, biases; of quantized layers. */
-  readonly columns: number;
-  /** float32 [in]; of quantized layers. */
-  readonly balance: number;
-}
-
-interface Quantized {
-  readonly codes: number;
-  /** A record of 16 bytes a row: scale, sum, zero. */
-  readonly records: number;
+  /** Of layers of codes. */
+  readonly coded?: CodedWeight;
+  /** Of those whose activations are codes too. */
+  readonly activations?: ActivationForm;
 }
 
 interface WasmOperand extends Operand {
   float?: WasmTensor;
-  /** By balance: layers of one balance share codes. */
-  readonly quantized: Map<number, Quantized>;
+  /** By the key of their form. */
+  readonly quantized: Map<string, CodedRows>;
 }
 
 const asWasm = (tensor: Tensor) => tensor as WasmTensor;
@@ -52,13 +54,13 @@ export class WasmEngine implements Engine {
   readonly name: string;
   readonly #kernels: Kernels;
   readonly #memory: WasmMemory;
-  /** Every balance once, that of ones included: layers which share it, by its values, share quantized operands. */
-  readonly #balances: { values: Float32Array; at: number }[] = [];
+  readonly #forms: ActivationForms;
 
   constructor(kernels: Kernels, memory: WasmMemory) {
     this.name = `wasm-${kernels.variant}`;
     this.#kernels = kernels;
     this.#memory = memory;
+    this.#forms = new ActivationForms(memory);
   }
 
   get bytes(): number {
@@ -77,50 +79,10 @@ export class WasmEngine implements Engine {
         `a quantized linear needs a multiple of 4 inputs, got ${inFeatures}`,
       );
     }
-    const balance = this.#balance(source.balance ?? new Float32Array(inFeatures).fill(1));
-    const panels = this.#memory.allocate(source.panels.length);
-    this.#memory.u8(panels, source.panels.length).set(source.panels);
-    const columns = this.#memory.allocate(COLUMN_RECORD_BYTES * Math.ceil(outFeatures / 8));
-    const linear = { outFeatures, inFeatures, weightBits: bits, panels, bias: 0, columns, balance } as WasmLinear;
-    this.#describeColumns(linear, source, this.#columnSums(linear));
-    return linear;
-  }
-
-  #describeColumns(linear: WasmLinear, source: Extract<LinearSource, { kind: 'codes' }>, sums: Float32Array): void {
-    const bytes = COLUMN_RECORD_BYTES * Math.ceil(linear.outFeatures / 8);
-    const floats = this.#memory.f32(linear.columns, bytes / 4).fill(0);
-    const integers = this.#memory.i32(linear.columns, bytes / 4);
-    const shift = linear.weightBits === 8 && this.#kernels.form === 'signed' ? 128 : 0;
-    for (let n = 0; n < linear.outFeatures; n++) {
-      const at = (n >> 3) * (COLUMN_RECORD_BYTES / 4) + (n & 7);
-      floats[at] = source.scale[n];
-      integers[at + 8] = source.zero[n] - shift;
-      integers[at + 16] = sums[n];
-      floats[at + 24] = source.bias?.[n] ?? 0;
-    }
-  }
-
-  /** The sum of each column's codes, in the form in which the kernel reads them: its own product with a row of ones. */
-  #columnSums(linear: WasmLinear): Float32Array {
-    const { outFeatures: n, inFeatures: k, columns, panels } = linear;
-    const records = this.#memory.f32(columns, (COLUMN_RECORD_BYTES / 4) * Math.ceil(n / 8)).fill(0);
-    for (let panel = 0; panel < records.length; panel += COLUMN_RECORD_BYTES / 4) records.fill(1, panel, panel + 8);
-    const mark = this.mark();
-    const codes = this.#memory.allocate(TILE_ROWS * k);
-    const record = this.#memory.allocate(ROW_RECORD_BYTES);
-    const out = this.#memory.allocate(4 * n);
-    const scratch = this.#memory.allocate(linearScratchBytes(1, k / 4));
-    this.#memory.u8(codes, k).fill(1);
-    this.#memory.f32(record, 4).set([1, 0, 0, 0]);
-    this.#kernelOf(linear)(1, n, k / 4, codes, record, panels, columns, out, 4 * n, scratch);
-    // At most 65,536 codes of 255: exact in float32.
-    const sums = this.#memory.f32(out, n).slice();
-    this.release(mark);
-    return sums;
-  }
-
-  #kernelOf({ weightBits }: Linear): Kernels['linear_u8'] {
-    return weightBits === 4 ? this.#kernels.linear_u4 : this.#kernels.linear_u8;
+    const { activationBits = 8 } = source;
+    const activations = activationBits === 'float' ? undefined : this.#forms.of(source, activationBits);
+    const coded = codedWeight(this.#kernels, this.#memory, source);
+    return { outFeatures, inFeatures, weightBits: bits, coded, activations } as WasmLinear;
   }
 
   #floatLinear({ weight, bias, outFeatures, inFeatures }: Extract<LinearSource, { kind: 'float' }>): Linear {
@@ -134,18 +96,7 @@ export class WasmEngine implements Engine {
     this.#memory.f32(rows, weight.length).set(weight);
     this.#kernels.transpose_panels(outFeatures, inFeatures, rows, 4 * inFeatures, panels);
     this.release(mark);
-    return { outFeatures, inFeatures, weightBits: 32, panels, bias: biases, columns: 0, balance: 0 } as WasmLinear;
-  }
-
-  #balance(values: Float32Array): number {
-    const same = (other: Float32Array) =>
-      other.length === values.length && other.every((value, i) => value === values[i]);
-    const known = this.#balances.find((candidate) => same(candidate.values));
-    if (known) return known.at;
-    const at = this.#memory.allocate(4 * values.length);
-    this.#memory.f32(at, values.length).set(values);
-    this.#balances.push({ values, at });
-    return at;
+    return { outFeatures, inFeatures, weightBits: 32, panels, bias: biases } as WasmLinear;
   }
 
   constant(data: Float32Array, shape: readonly number[]): Tensor {
@@ -158,7 +109,7 @@ export class WasmEngine implements Engine {
 
   release(mark: number): void {
     this.#memory.release(mark);
-    while ((this.#balances.at(-1)?.at ?? -1) >= mark) this.#balances.pop();
+    this.#forms.release(mark);
   }
 
   input(data: Float32Array, shape: readonly number[]): Tensor {
@@ -185,37 +136,47 @@ export class WasmEngine implements Engine {
   }
 
   apply(linear: Linear, operand: Operand): Tensor {
-    const { inFeatures, outFeatures, weightBits } = linear;
-    const { rows, channels } = matrixOf(operand.source);
-    if (channels !== inFeatures) {
-      throw new EdgeDitError('internal', `a linear of ${inFeatures} inputs was given ${operand.source.shape}`);
-    }
-    const out = this.#tensor([...operand.source.shape.slice(0, -1), outFeatures]);
-    // The operand's passes outlive this call, because other layers may share them; the output lies below them.
-    if (weightBits === 32) this.#applyFloat(linear as WasmLinear, operand as WasmOperand, rows, out);
-    else this.#applyCodes(linear as WasmLinear, operand as WasmOperand, rows, out);
+    const out = this.#tensor([...operand.source.shape.slice(0, -1), linear.outFeatures]);
+    this.#multiply(linear as WasmLinear, operand as WasmOperand, out);
     return out;
   }
 
-  #applyFloat(linear: WasmLinear, operand: WasmOperand, rows: number, out: WasmTensor): void {
-    const x = asWasm(this.materialize(operand));
-    const tail = this.#memory.allocate(64);
-    const { inFeatures: k, outFeatures: n, panels, bias } = linear;
-    this.#kernels.gemm_f32(rows, n, k, x.at, x.stride, panels, 32 * k, 32, bias, out.at, 4 * n, tail);
-    this.release(tail);
+  applyInto(x: Tensor, linear: Linear, operand: Operand, gate?: Tensor): void {
+    const { rows, channels } = this.#vectorized(x);
+    const { at, stride, shape } = asWasm(gate ?? this.#ones(channels));
+    this.#multiply(linear as WasmLinear, operand as WasmOperand, asWasm(x), { at, stride, every: rows / shape[0] });
   }
 
-  #applyCodes(linear: WasmLinear, operand: WasmOperand, rows: number, out: WasmTensor): void {
-    const { codes, records } = this.#quantized(operand, linear.balance);
-    const { inFeatures: k, outFeatures: n, panels, columns } = linear;
-    const run = this.#kernelOf(linear);
-    const scratch = this.#memory.allocate(linearScratchBytes(Math.min(rows, LINEAR_ROWS), k / 4));
-    for (let i = 0; i < rows; i += LINEAR_ROWS) {
-      const m = Math.min(LINEAR_ROWS, rows - i);
-      const record = records + ROW_RECORD_BYTES * i;
-      run(m, n, k / 4, codes + i * k, record, panels, columns, out.at + 4 * i * n, 4 * n, scratch);
+  /** A gate that changes nothing. */
+  #ones(channels: number): WasmTensor {
+    const ones = this.#tensor([1, channels]);
+    this.#memory.f32(ones.at, channels).fill(1);
+    return ones;
+  }
+
+  /**
+   * Writes out, or with a gate adds gate * y to it. The operand's passes outlive this call, because other layers may
+   * share them; the output lies below them.
+   */
+  #multiply(linear: WasmLinear, operand: WasmOperand, out: WasmTensor, gate?: Gate): void {
+    const { inFeatures: k, outFeatures: n, activations, coded, panels, bias } = linear;
+    const { rows, channels } = matrixOf(operand.source);
+    if (channels !== k) {
+      throw new EdgeDitError('internal', `a linear of ${k} inputs was given ${operand.source.shape}`);
     }
-    this.release(scratch);
+    if (coded && activations) {
+      multiplyCodes(this.#memory, coded, this.#quantized(operand, activations), rows, out.at, gate);
+      return;
+    }
+    const x = asWasm(this.materialize(operand));
+    const { at } = gate ? this.#tensor(out.shape) : out;
+    if (coded) multiplyFloats(this.#kernels, this.#memory, coded, x.at, x.stride, rows, at);
+    else {
+      const tail = this.#memory.allocate(64);
+      this.#kernels.gemm_f32(rows, n, k, x.at, x.stride, panels, 32 * k, 32, bias, at, 4 * n, tail);
+      this.release(tail);
+    }
+    if (gate) this.#kernels.gated_add(rows, n, at, gate.at, gate.every, gate.stride, out.at);
   }
 
   /** The operand as float32, after its pass. */
@@ -233,21 +194,27 @@ export class WasmEngine implements Engine {
     return out;
   }
 
-  #quantized(operand: WasmOperand, balance: number): Quantized {
-    const known = operand.quantized.get(balance) ?? this.#quantize(operand, balance);
-    operand.quantized.set(balance, known);
+  #quantized(operand: WasmOperand, form: ActivationForm): CodedRows {
+    const known = operand.quantized.get(form.key) ?? this.#quantize(operand, form);
+    operand.quantized.set(form.key, known);
     return known;
   }
 
-  /** The operand as int8 rows, its pass fused with the quantization. */
-  #quantize({ source, pass }: Operand, balance: number): Quantized {
-    const { at } = pass.kind === 'silu' ? this.#pass({ source, pass }) : asWasm(source);
+  /** The operand as int8 rows, its pass fused with the quantization where no rotation comes between them. */
+  #quantize({ source, pass }: Operand, { factors, steps, rotation }: ActivationForm): CodedRows {
     const { rows, channels } = this.#vectorized(source);
     const codes = this.#memory.allocate((rows + TILE_ROWS) * channels);
     const records = this.#memory.allocate(ROW_RECORD_BYTES * rows);
     const line = this.#memory.allocate(4 * channels);
-    const { norm_modulate_quantize, gelu_quantize, quantize } = this.#kernels;
-    if (pass.kind === 'norm') {
+    const apart = rotation !== undefined || pass.kind === 'silu';
+    const { at } = apart ? this.#pass({ source, pass }) : asWasm(source);
+    const { norm_modulate_quantize, gelu_quantize, quantize, rotate_rows } = this.#kernels;
+    if (rotation) {
+      const { order } = rotation;
+      const out = pass.kind === 'none' ? this.#memory.allocate(4 * rows * channels) : at;
+      rotate_rows(rows, order, channels / order, at, rotation.factors, rotation.flips, line, out);
+      quantize(rows, channels, out, 4 * channels, line, factors, codes, records, steps);
+    } else if (pass.kind === 'norm') {
       const { shift, scale, rowsPerVector, vectorStride } = this.#modulation(pass, rows, channels);
       norm_modulate_quantize(
         rows,
@@ -259,14 +226,16 @@ export class WasmEngine implements Engine {
         vectorStride,
         pass.eps,
         line,
-        balance,
+        factors,
         codes,
         records,
+        steps,
       );
     } else {
       const run = pass.kind === 'gelu' ? gelu_quantize : quantize;
-      run(rows, channels, at, 4 * channels, line, balance, codes, records);
+      run(rows, channels, at, 4 * channels, line, factors, codes, records, steps);
     }
+    this.release(line);
     return { codes, records };
   }
 
@@ -307,16 +276,6 @@ export class WasmEngine implements Engine {
     const out = this.#tensor(x.shape);
     this.#kernels.add_rows(rows, channels, asWasm(x).at, asWasm(table).at, matrixOf(table).rows, out.at);
     return out;
-  }
-
-  accumulate(x: Tensor, y: Tensor, gate?: Tensor): void {
-    const { rows, channels } = this.#vectorized(x);
-    if (!gate) {
-      this.#kernels.add_rows(rows, channels, asWasm(x).at, asWasm(y).at, rows, asWasm(x).at);
-      return;
-    }
-    const { at, stride, shape } = asWasm(gate);
-    this.#kernels.gated_add(rows, channels, asWasm(y).at, at, rows / shape[0], stride, asWasm(x).at);
   }
 
   concat(parts: readonly Tensor[]): Tensor {

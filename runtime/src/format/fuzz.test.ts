@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { isEdgeDitError } from '../errors.ts';
+import { mutateBytes, mutateTree, random } from '../testing/mutate.ts';
 import { sha256Hex, verifyShard } from '../verify.ts';
 import { encodingByName } from './encodings.ts';
 import { type Manifest, parseManifest, serializeManifest } from './manifest.ts';
@@ -17,93 +18,6 @@ const MAX_GROWTH_BYTES = 96 * 2 ** 20;
 const fixtures = fileURLToPath(new URL('../../fixtures/format-v1', import.meta.url));
 const manifestBytes = new Uint8Array(readFileSync(`${fixtures}/manifests/${readdirSync(`${fixtures}/manifests`)[0]}`));
 const golden = parseManifest(manifestBytes);
-
-/** mulberry32 */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
-
-type Below = (below: number) => number;
-
-function mutateBytes(bytes: Uint8Array, below: Below): Uint8Array {
-  let out = [...bytes];
-  for (let edits = 1 + below(4); edits > 0; edits--) {
-    const at = below(out.length + 1);
-    const kind = below(6);
-    if (kind === 0) out[at] = below(256);
-    else if (kind === 1) out[at] = (out[at] ?? 0) ^ (1 << below(8));
-    else if (kind === 2) out.splice(at, 1 + below(40));
-    else if (kind === 3) out.splice(at, 0, ...out.slice(at, at + 1 + below(200)));
-    else if (kind === 4) out = out.slice(0, at);
-    else out.splice(at, 0, ...Array.from({ length: 1 + below(8) }, () => '[]{}",:0123456789-e'.charCodeAt(below(19))));
-  }
-  return Uint8Array.from(out);
-}
-
-const HOSTILE: readonly unknown[] = [
-  0,
-  -1,
-  1,
-  63,
-  64,
-  65,
-  2 ** 31,
-  2 ** 32,
-  2 ** 53,
-  2 ** 53 + 2,
-  1e308,
-  -1e308,
-  0.5,
-  null,
-  true,
-  '',
-  'a',
-  '__proto__',
-  'constructor',
-  'f32',
-  'u4-8x4',
-  'a'.repeat(1000),
-  [],
-  [[]],
-  {},
-  [0],
-  [2 ** 25, 2 ** 25, 2 ** 25],
-  [1e300, 1e300],
-  [-1, -1],
-  { length: 2 ** 31 },
-];
-
-/** Replaces, deletes, moves or repeats one value anywhere in the tree. */
-function mutateTree(text: string, below: Below): Uint8Array {
-  const tree = JSON.parse(text);
-  for (let edits = 1 + below(3); edits > 0; edits--) {
-    let parent = tree;
-    for (let depth = 0; depth < 6; depth++) {
-      const keys = Object.keys(parent);
-      if (keys.length === 0) break;
-      const key = keys[below(keys.length)];
-      const child = parent[key];
-      if (child !== null && typeof child === 'object' && below(8) !== 0) {
-        parent = child;
-        continue;
-      }
-      const kind = below(5);
-      if (kind === 0 && !Array.isArray(parent)) delete parent[key];
-      else if (kind === 1 && typeof child === 'number') parent[key] = child + [1, -1, 64, -64][below(4)];
-      else if (kind === 2) parent[key] = structuredClone(parent[keys[below(keys.length)]]);
-      else if (kind === 3 && Array.isArray(parent)) parent.push(structuredClone(child));
-      else parent[key] = structuredClone(HOSTILE[below(HOSTILE.length)]);
-      break;
-    }
-  }
-  return new TextEncoder().encode(JSON.stringify(tree));
-}
 
 /** What `parseManifest` promises of whatever it lets through. */
 function checkPromises(manifest: Manifest): void {

@@ -8,7 +8,7 @@ import { fetchFile, fetchShards } from '../fetch-model.ts';
 import { loadManifest } from '../load-manifest.ts';
 import { Meter } from '../meter.ts';
 import { FsStore } from '../stores/fs.ts';
-import { encodingByName, nibblesFromPanels, panelsFromCodes } from './encodings.ts';
+import { encodingByName, panelsFromCodes } from './encodings.ts';
 import { floatToHalf } from './half.ts';
 import { parseManifest, serializeManifest } from './manifest.ts';
 import { packShards } from './pack.ts';
@@ -66,7 +66,7 @@ test('a shard is packed as it was', async () => {
       name: 'blocks.0.to_k.weight',
       shape: [3, 6],
       encoding: 'u4-8x4',
-      bytes: nibblesFromPanels(panelsFromCodes(Uint8Array.from(values['blocks.0.to_k.weight']), 3, 6)),
+      bytes: panelsFromCodes(Uint8Array.from(values['blocks.0.to_k.weight']), 3, 6, 4),
       group: 'blocks.0',
     },
   ]);

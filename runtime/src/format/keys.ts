@@ -14,6 +14,8 @@ const CONTENT_PREFIX = 'shards/';
 /** Shards, and parts of auxiliary files: everything that is named by its content and may be cached for ever. */
 export const shardKey = (sha256: string) => `${CONTENT_PREFIX}${sha256}`;
 export const manifestKey = (sha256: string) => `manifests/${sha256}.json`;
+/** There while unused objects are being deleted. */
+export const PRUNE_KEY = 'prune.json';
 export const pointerKey = (model: string) => `models/${model}.json`;
 
 /** The digest that a content-addressed key names, or undefined for every other key. */

@@ -8,8 +8,10 @@ export const MAX_MANIFEST_BYTES = 8 * MIB;
 export const MAX_JSON_DEPTH = 32;
 /** Bounds the objects that 8 MiB of `[[],[],...` would become: 65,536 tensors take about 600,000 values. */
 export const MAX_JSON_VALUES = 2 ** 20;
-/** Digest and length of a manifest: 120 bytes. */
+/** Digest, length and time of a manifest, 140 bytes, and those of the versions before it. */
 export const MAX_POINTER_BYTES = 4096;
+/** Versions that can be gone back to; what only an older one names may be deleted. */
+export const MAX_HISTORY = 16;
 
 /** The largest open image transformers have about 3,000 tensors; a quantized linear is stored as four. */
 export const MAX_TENSORS = 65_536;

@@ -113,6 +113,22 @@ const quantization = z.looseObject({
   calibration: z.optional(z.looseObject({ sha256: z.optional(sha256) })),
 });
 
+/** Of UTC, to the second. */
+const time = z
+  .string()
+  .check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'must be a time such as 2026-01-31T23:59:59Z'));
+
+/** Whether it fits the manifest is the business of trust.ts. */
+const signature = z.strictObject({
+  algorithm: z.literal('Ed25519'),
+  /** The public key itself. */
+  key: sha256,
+  issued: time,
+  expires: z.optional(time),
+  sequence: z.int().check(z.minimum(1)),
+  value: z.string().check(z.regex(/^[0-9a-f]{128}$/, 'must be 128 lower-case hex digits')),
+});
+
 export const manifestSchema = z.object({
   format: z.literal('edge-dit'),
   version: z.literal(1),
@@ -128,8 +144,7 @@ export const manifestSchema = z.object({
   quantization: z.optional(quantization),
   license: z.optional(text),
   attribution: z.optional(text),
-  /** Reserved. */
-  signature: z.optional(record),
+  signature: z.optional(signature),
 });
 
 /** Keys of the top level that start so are carried along and mean nothing to edge-dit. */

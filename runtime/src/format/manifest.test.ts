@@ -127,10 +127,29 @@ test('equal manifests give equal bytes, whatever the order of their keys', () =>
   assert.throws(() => serializeManifest({ ...manifest, config: { a: Number.NaN } }), /NaN cannot be written/);
 });
 
+const SIGNATURE = {
+  algorithm: 'Ed25519',
+  key: '0'.repeat(64),
+  issued: '2026-01-01T00:00:00Z',
+  sequence: 1,
+  value: '0'.repeat(128),
+};
+
+test('a signature has its form, whoever made it', () => {
+  const with_ = (change: Anything) => (m: Anything) => (m.signature = { ...SIGNATURE, ...change });
+  refused(with_({ algorithm: 'ed25519' }), /signature\.algorithm: expected "Ed25519"/);
+  refused(with_({ key: 'A'.repeat(64) }), /signature\.key: must be 64 lower-case hex digits/);
+  refused(with_({ value: '0'.repeat(126) }), /signature\.value: must be 128 lower-case hex digits/);
+  refused(with_({ expires: 'tomorrow' }), /signature\.expires: must be a time such as/);
+  refused(with_({ sequence: 0 }), /signature\.sequence/);
+  refused(with_({ sequence: 2 ** 53 }), /signature\.sequence/);
+  refused(with_({ more: 1 }), /signature: .*more/);
+});
+
 test('signature and x- keys are carried along', () => {
-  const manifest = { ...JSON.parse(golden), signature: { algorithm: 'ed25519' }, 'x-mine': [1] };
+  const manifest = { ...JSON.parse(golden), signature: SIGNATURE, 'x-mine': [1] };
   const parsed = parseManifest(utf8(JSON.stringify(manifest)));
-  assert.deepEqual(parsed.signature, { algorithm: 'ed25519' });
+  assert.deepEqual(parsed.signature, SIGNATURE);
   assert.deepEqual(parsed['x-mine'], [1]);
 });
 

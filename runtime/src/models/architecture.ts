@@ -13,8 +13,11 @@ export interface LinearSpec {
   readonly bias: boolean;
   /** What lies together in a shard: a block's number, or a part outside the blocks. */
   readonly group: string;
-  /** `island` layers stay float unless a recipe names them: embedders, projections of conditions, the last layer. */
-  readonly role: 'body' | 'island';
+  /**
+   * `modulation` layers make the vectors of adaLN, once a request: many bytes, little work. `island` layers stay float
+   * unless a recipe names them: embedders, projections of conditions, the last layer.
+   */
+  readonly role: 'body' | 'modulation' | 'island';
 }
 
 /** Any other tensor: stored in float, given to the model as numbers. */

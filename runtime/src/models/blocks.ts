@@ -30,8 +30,14 @@ export function feedForwardLinears(name: string, width: number, hidden: number, 
   ];
 }
 
-export function island(name: string, outFeatures: number, inFeatures: number, group: string): LinearSpec {
-  return { name, outFeatures, inFeatures, bias: true, group, role: 'island' };
+export function island(
+  name: string,
+  outFeatures: number,
+  inFeatures: number,
+  group: string,
+  role: LinearSpec['role'] = 'island',
+): LinearSpec {
+  return { name, outFeatures, inFeatures, bias: true, group, role };
 }
 
 /** A checkpoint whose names and shapes are the canonical ones, but for those that `shapes` spells otherwise. */
@@ -91,8 +97,8 @@ export function selfAttention(
   const mark = engine.mark();
   const h = engine.operand(x, { kind: 'norm', eps, modulation: part.modulation });
   const [q, k, v] = [layers.q, layers.k, layers.v].map((layer) => engine.apply(layer, h));
-  const y = engine.apply(layers.out, engine.operand(engine.attention(q, k, v, { heads, precision: layers.precision })));
-  engine.accumulate(x, y, part.gate);
+  const y = engine.operand(engine.attention(q, k, v, { heads, precision: layers.precision }));
+  engine.applyInto(x, layers.out, y, part.gate);
   engine.release(mark);
 }
 
@@ -107,7 +113,7 @@ export function feedForward(
 ): void {
   const mark = engine.mark();
   const hidden = engine.apply(first, engine.operand(x, { kind: 'norm', eps, modulation: part.modulation }));
-  engine.accumulate(x, engine.apply(second, engine.operand(hidden, { kind: 'gelu' })), part.gate);
+  engine.applyInto(x, second, engine.operand(hidden, { kind: 'gelu' }), part.gate);
   engine.release(mark);
 }
 

@@ -154,7 +154,7 @@ function linearsOf(d: Dimensions): LinearSpec[] {
     const group = `block.${i}`;
     return [
       ...(d.shared ? [] : embedder(embedderOf(d, i), group)),
-      island(`${name}.norm1.linear`, 6 * d.width, d.width, group),
+      island(`${name}.norm1.linear`, 6 * d.width, d.width, group, 'modulation'),
       ...attentionLinears(`${name}.attn1`, d.width, d.width, d.bias, group),
       ...feedForwardLinears(`${name}.ff`, d.width, d.hidden, group),
     ];
@@ -163,7 +163,7 @@ function linearsOf(d: Dimensions): LinearSpec[] {
     island('pos_embed.proj', d.width, d.inChannels * d.patch * d.patch, 'start'),
     ...(d.shared ? embedder('emb', 'start') : []),
     ...blocks.flat(),
-    island('proj_out_1', 2 * d.width, d.width, 'end'),
+    island('proj_out_1', 2 * d.width, d.width, 'end', 'modulation'),
     island('proj_out_2', d.patch * d.patch * d.outChannels, d.width, 'end'),
   ];
 }

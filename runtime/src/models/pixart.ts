@@ -119,7 +119,7 @@ function linearsOf(d: Dimensions): LinearSpec[] {
     ...(d.microConditions
       ? ['resolution_embedder', 'aspect_ratio_embedder'].flatMap((n) => embedder(n, d.width / 3))
       : []),
-    island('adaln_single.linear', 6 * d.width, d.width, 'start'),
+    island('adaln_single.linear', 6 * d.width, d.width, 'start', 'modulation'),
     ...(d.captionChannels
       ? [
           island('caption_projection.linear_1', d.width, d.captionChannels, 'start'),
@@ -226,7 +226,7 @@ class PixArt implements Transformer {
     selfAttention(engine, x, block.attn1, parts.attention, heads, eps);
     const q = engine.apply(block.attn2.q, engine.operand(x));
     const attended = engine.attention(q, k, v, { heads, keyBias, precision: block.attn2.precision });
-    engine.accumulate(x, engine.apply(block.attn2.out, engine.operand(attended)));
+    engine.applyInto(x, block.attn2.out, engine.operand(attended));
     feedForward(engine, x, ...block.ff, parts.feedForward, eps);
     engine.release(mark);
   }

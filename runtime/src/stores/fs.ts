@@ -1,21 +1,18 @@
 /**
  * A folder as a store. An object is a file; it is written beside and then renamed or linked, so that a reader never
- * sees half of it. Conditional writes hold a lock file. Both lie under `.edge-dit/`, which no key can name.
+ * sees half of it. Conditional writes hold a lock. Both lie under `.edge-dit/`, which no key can name.
  */
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { link, lstat, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { EdgeDitError } from '../errors.ts';
 import { checkKey } from '../format/keys.ts';
+import { DRAFT, withFileLock } from './fs-lock.ts';
 import type { GetOptions, ListedObject, ObjectInfo, PutOptions, StoredObject, WritableStore } from './store.ts';
 import { preconditionFailed, storeDenied, storeFailed, throwIfAborted } from './store-error.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 const PRIVATE = '.edge-dit';
-/** A holder checks one etag and renames one file: milliseconds. */
-const LOCK_WAIT_MS = 5000;
-const LOCK_POLL_MS = 20;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException)?.code;
 const isAbsent = (error: unknown) => codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
@@ -84,7 +81,7 @@ export class FsStore implements WritableStore {
     const path = this.#path(key);
     return this.#guard('put', key, options.signal, async () => {
       await mkdir(dirname(path), { recursive: true });
-      const draft = join(await this.#private('drafts'), randomUUID());
+      const draft = join(await this.#private('drafts'), `${randomUUID()}${DRAFT}`);
       try {
         await writeFile(draft, bytes, { flag: 'wx', signal: options.signal });
         const etag = etagOf(await lstat(draft, { bigint: true }));
@@ -119,9 +116,24 @@ export class FsStore implements WritableStore {
     }
   }
 
-  async delete(key: string): Promise<void> {
+  async delete(key: string, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
     const path = this.#path(key);
-    await this.#guard('delete', key, undefined, () => this.#locked(key, () => rm(path, { force: true })));
+    await this.#guard('delete', key, signal, () => this.#locked(key, () => rm(path, { force: true })));
+  }
+
+  async sweep(time: Date): Promise<number> {
+    let bytes = 0;
+    await this.#guard('delete', PRIVATE, undefined, async () => {
+      for (const folder of [await this.#private('drafts'), await this.#private('locks')]) {
+        for (const name of await readdir(folder)) {
+          const facts = name.endsWith(DRAFT) ? await statIfThere(join(folder, name)) : undefined;
+          if (facts === undefined || facts.mtime >= time) continue;
+          bytes += Number(facts.size);
+          await rm(join(folder, name), { force: true });
+        }
+      }
+    });
+    return bytes;
   }
 
   #path(key: string): string {
@@ -149,31 +161,8 @@ export class FsStore implements WritableStore {
     }
   }
 
-  /** Runs `work` while no other process does so for the key. A lock is never broken: its holder may be alive. */
   async #locked(key: string, work: () => Promise<void>): Promise<void> {
-    const lock = join(await this.#private('locks'), key.replaceAll('/', '~'));
-    const deadline = Date.now() + LOCK_WAIT_MS;
-    for (;;) {
-      try {
-        await writeFile(lock, String(process.pid), { flag: 'wx' });
-        break;
-      } catch (cause) {
-        if (codeOf(cause) !== 'EEXIST') throw cause;
-        if (Date.now() > deadline) {
-          throw new EdgeDitError(
-            'store-failed',
-            `${this.name}: ${key} is locked by another process; if none is publishing, delete ${lock}.`,
-            { cause },
-          );
-        }
-        await new Promise((wake) => setTimeout(wake, LOCK_POLL_MS));
-      }
-    }
-    try {
-      await work();
-    } finally {
-      await rm(lock, { force: true });
-    }
+    await withFileLock(join(await this.#private('locks'), key.replaceAll('/', '~')), `${this.name}: ${key}`, work);
   }
 
   async #guard<T>(

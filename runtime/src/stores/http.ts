@@ -5,6 +5,9 @@ import { sliceStream } from './body.ts';
 import type { GetOptions, Store, StoredObject } from './store.ts';
 import { aborted, throwIfAborted } from './store-error.ts';
 
+/** A server may ask for more; a load has no time for it. */
+const MAX_RETRY_AFTER_MS = 10_000;
+
 export interface HttpStoreOptions {
   /** Sent with each request, for example `authorization`. Never shown in messages. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -22,6 +25,13 @@ export class HttpStore implements Store {
       throw new EdgeDitError('invalid-argument', `an HTTP store needs a URL that starts with http:// or https://.`);
     }
     this.#base = new URL(base);
+    // Fetch refuses them, and says them when it does.
+    if (this.#base.username !== '' || this.#base.password !== '') {
+      throw new EdgeDitError(
+        'invalid-argument',
+        `${withoutSecrets(this.#base)}: no user and password in an address; send an authorization header.`,
+      );
+    }
     this.#options = options;
     this.name = withoutSecrets(this.#base);
   }
@@ -49,7 +59,9 @@ export class HttpStore implements Store {
           `${what}: ${status}; check the credentials, and that the object exists.`,
         );
       }
-      throw new EdgeDitError('store-failed', `${what}: ${status}`);
+      // Seconds; a date is not read.
+      const retryAfterMs = Math.min(1000 * (Number(response.headers.get('retry-after')) || 0), MAX_RETRY_AFTER_MS);
+      throw new EdgeDitError('store-failed', `${what}: ${status}`, { retryAfterMs });
     }
     if (body === null) throw new EdgeDitError('store-failed', `${what}: ${status} without a body`);
     const etag = response.headers.get('etag') ?? undefined;

@@ -51,8 +51,9 @@ export class MemoryStore implements WritableStore {
     }
   }
 
-  async delete(key: string): Promise<void> {
+  async delete(key: string, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
     checkKey(key);
+    throwIfAborted(signal, `memory: delete ${key}`);
     this.#entries.delete(key);
   }
 }

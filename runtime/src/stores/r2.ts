@@ -21,6 +21,7 @@ export interface R2BucketLike {
     key: string,
     value: Uint8Array,
     options?: {
+      sha256?: string;
       onlyIf?: { etagMatches?: string; etagDoesNotMatch?: string };
       httpMetadata?: { contentType?: string; cacheControl?: string };
     },
@@ -55,7 +56,7 @@ export class R2Store implements WritableStore {
   }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<{ etag: string }> {
-    const { ifMatch, ifNoneMatch, contentType, immutable } = options;
+    const { ifMatch, ifNoneMatch, contentType, immutable, sha256 } = options;
     const onlyIf = ifNoneMatch
       ? { etagDoesNotMatch: '*' }
       : ifMatch === undefined
@@ -63,7 +64,7 @@ export class R2Store implements WritableStore {
         : { etagMatches: ifMatch };
     const cacheControl = immutable ? 'public, max-age=31536000, immutable' : 'no-cache';
     const info = await this.#call('put', key, options.signal, () =>
-      this.#bucket.put(key, bytes, { onlyIf, httpMetadata: { contentType, cacheControl } }),
+      this.#bucket.put(key, bytes, { onlyIf, sha256, httpMetadata: { contentType, cacheControl } }),
     );
     if (info === null) throw preconditionFailed(this.name, key, options);
     return { etag: info.etag };
@@ -81,8 +82,8 @@ export class R2Store implements WritableStore {
     } while (cursor !== undefined);
   }
 
-  async delete(key: string): Promise<void> {
-    await this.#call('delete', key, undefined, () => this.#bucket.delete(key));
+  async delete(key: string, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.#call('delete', key, signal, () => this.#bucket.delete(key));
   }
 
   async #call<T>(

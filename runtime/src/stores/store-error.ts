@@ -38,6 +38,7 @@ export function aborted(what: string): EdgeDitError {
   return new EdgeDitError('aborted', `${what}: cancelled by the caller`);
 }
 
+/** Raises `aborted`, or the error of ours that the signal was aborted with: a deadline says so itself. */
 export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
-  if (signal?.aborted) throw aborted(what);
+  if (signal?.aborted) throw isEdgeDitError(signal.reason) ? signal.reason : aborted(what);
 }

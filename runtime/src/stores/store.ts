@@ -37,6 +37,8 @@ export interface PutOptions {
   readonly contentType?: string;
   /** The key names its content, so the object may be cached for ever. */
   readonly immutable?: boolean;
+  /** Of the bytes, in hex: stores that can do so refuse bytes that arrive with another. */
+  readonly sha256?: string;
 }
 
 export interface Store {
@@ -59,5 +61,7 @@ export interface WritableStore extends Store {
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<{ etag: string }>;
   list(prefix: string): AsyncIterable<ListedObject>;
   /** Deleting what is not there is no error. */
-  delete(key: string): Promise<void>;
+  delete(key: string, options?: { signal?: AbortSignal }): Promise<void>;
+  /** Removes what writes that were broken off before `time` left beside the objects; tells how much that was. */
+  sweep?(time: Date): Promise<number>;
 }

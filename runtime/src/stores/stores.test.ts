@@ -1,7 +1,9 @@
 /** What every writable store must do, run over all of them; R2 in miniflare, S3 where a server is given. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
@@ -184,8 +186,29 @@ test('fs leaves no drafts and no locks behind, and names a lock that nobody give
   await assert.rejects(store.put('a/b', utf8('2'), { ifNoneMatch: '*' }), hasCode('precondition-failed'));
   assert.deepEqual(await readdir(join(root, '.edge-dit', 'drafts')), []);
   assert.deepEqual(await readdir(join(root, '.edge-dit', 'locks')), []);
-  await writeFile(join(root, '.edge-dit', 'locks', 'a~b'), '1');
+  // Of another machine: nobody here knows whether its process lives.
+  await writeFile(join(root, '.edge-dit', 'locks', 'a~b'), '1 1 elsewhere');
   await assert.rejects(store.put('a/b', utf8('3')), /a\/b is locked by another process.*delete .*a~b/);
+  assert.deepEqual(await readdir(join(root, '.edge-dit', 'drafts')), []);
+});
+
+test('fs breaks the lock of a process that died, and prune removes its drafts', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'edge-dit-store-'));
+  cleanups.push(() => rm(root, { recursive: true }));
+  const store = new FsStore(root);
+  const { etag } = await store.put('a/b', utf8('1'));
+  const dead = spawnSync(process.execPath, ['-e', '']).pid;
+  for (const pid of [dead, process.pid]) {
+    // Our own number, with another's random part, is that of a process before us.
+    await writeFile(join(root, '.edge-dit', 'locks', 'a~b'), `${pid} of-another ${hostname()}`);
+    await writeFile(join(root, '.edge-dit', 'drafts', `${pid}.draft`), 'half');
+    const writes = ['2', '3', '4'].map((text) => store.put('a/b', utf8(text)));
+    await Promise.all(writes);
+  }
+  assert.deepEqual(await readdir(join(root, '.edge-dit', 'locks')), []);
+  await assert.rejects(store.put('a/b', utf8('5'), { ifMatch: etag }), hasCode('precondition-failed'));
+  assert.equal(await store.sweep(new Date(Date.now() - 60_000)), 0);
+  assert.equal(await store.sweep(new Date(Date.now() + 60_000)), 8);
   assert.deepEqual(await readdir(join(root, '.edge-dit', 'drafts')), []);
 });
 
@@ -202,6 +225,43 @@ describe('s3 errors', { skip: skipS3 }, () => {
     const absent = new S3Store({ bucket: 'no-such-bucket-here', endpoint });
     await assert.rejects(absent.get('shards/a'), /bucket "no-such-bucket-here" does not exist/);
     await assert.rejects(absent.put('shards/a', utf8('x')), /bucket "no-such-bucket-here" does not exist/);
+  });
+
+  test('bytes that change on the way are refused by the server', async () => {
+    const bucket = `wire-${process.pid}-${Date.now()}`;
+    await new S3Client({ endpoint, forcePathStyle: true, region: 'us-east-1' }).send(
+      new CreateBucketCommand({ Bucket: bucket }),
+    );
+    const bytes = utf8('x'.repeat(5000));
+    const marked = utf8(`${'x'.repeat(2000)}MARKED${'x'.repeat(2000)}`);
+    const target = new URL(endpoint!);
+    let flips = 0;
+    const proxy = createServer((client) => {
+      const server = connect(Number(target.port), target.hostname);
+      client.on('data', (chunk) => {
+        const at = chunk.indexOf('MARKED');
+        if (at >= 0) chunk[at] ^= ++flips > 0 ? 1 : 0;
+        server.write(chunk);
+      });
+      server.pipe(client);
+      client.on('error', () => server.destroy()).on('close', () => server.destroy());
+      server.on('error', () => client.destroy());
+    });
+    await new Promise<void>((ready) => proxy.listen(0, '127.0.0.1', ready));
+    try {
+      const { port } = proxy.address() as AddressInfo;
+      const store = new S3Store({ bucket, endpoint: `http://127.0.0.1:${port}` });
+      await store.put('shards/a', bytes);
+      await assert.rejects(store.put('shards/b', marked), (error) => {
+        assert.ok(isEdgeDitError(error, 'store-failed') && /SHA256|Digest/i.test(String(error.message)), String(error));
+        return true;
+      });
+      assert.ok(flips > 0);
+      assert.deepEqual(await bytesOf(await store.get('shards/a')), bytes);
+      assert.equal(await store.head('shards/b'), undefined);
+    } finally {
+      proxy.close();
+    }
   });
 
   test('a server that does not answer is store-failed', { timeout: 30_000 }, async () => {

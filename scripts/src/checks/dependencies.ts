@@ -31,7 +31,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   runtime: {
     may: ['wasm-kernels'],
     mayIn: { functions: [] },
-    node: ['runtime/src/stores/fs.ts', 'runtime/src/onnx/ort-node.ts'],
+    node: ['runtime/src/stores/fs.ts', 'runtime/src/stores/fs-lock.ts', 'runtime/src/onnx/ort-node.ts'],
     instead: SMALL,
   },
   functions: {

@@ -21,6 +21,7 @@ const POINTS: readonly ExtensionPoint[] = [
     list: 'index.ts',
     supporting: ['architecture', 'blocks', 'config', 'embeddings', 'load-model', 'patches', 'step-vectors', 'weights'],
   },
+  { folder: 'runtime/src/classifiers', list: 'index.ts', supporting: ['classifier', 'exact-gelu'] },
   {
     folder: 'runtime/src/samplers',
     list: 'index.ts',
@@ -41,8 +42,8 @@ const POINTS: readonly ExtensionPoint[] = [
     // No index: a store is reached by its subpath, so that no SDK enters a bundle. The conformance test is the list;
     // it writes, so the store that only reads has its own.
     list: 'stores.test.ts',
-    elsewhere: { http: 'runtime/src/fetch.test.ts' },
-    supporting: ['body', 'cache-api', 'cached', 'store', 'store-error'],
+    elsewhere: { http: 'runtime/src/fetch.test.ts', gateway: 'runtime/src/stores/gateway.test.ts' },
+    supporting: ['body', 'cache-api', 'cached', 'fs-lock', 'opfs', 'store', 'store-cache', 'store-error'],
   },
   { folder: 'sdk/src/recipes', list: 'index.ts', supporting: ['recipe'] },
   {
@@ -51,8 +52,12 @@ const POINTS: readonly ExtensionPoint[] = [
     supporting: ['export-onnx', 'exporter', 'graph-builder', 'layers', 'linear-forms', 'transformer-parts'],
   },
   { folder: 'sdk/src/cli/commands', list: 'index.ts', supporting: [] },
-  // cloudflare-workers is the worker that the target workerd bundles and runs.
-  { folder: 'functions/src/targets', list: 'index.ts', supporting: ['target', 'cloudflare-workers'] },
+  // cloudflare-workers is the worker that the target workerd bundles and runs; cloudflare-gateway only hands out models.
+  {
+    folder: 'functions/src/targets',
+    list: 'index.ts',
+    supporting: ['target', 'cloudflare-workers', 'cloudflare-gateway'],
+  },
 ];
 
 const OWN_PATH = 'scripts/src/checks/lists.ts';

@@ -78,7 +78,7 @@ function assertHost(report: Awaited<ReturnType<typeof measure>>['report'], index
   assert.equal(step!.checks.length, 5);
   const { kernels, macs } = profile!;
   assert.ok(macs.linear > 0 && macs.attention > 0);
-  assert.ok(kernels.some(({ kernel, calls }) => kernel === 'linear_u4' && calls > 0));
+  assert.ok(kernels.some(({ kernel, calls }) => kernel === 'linear_u7' && calls > 0));
   assert.equal(threads !== undefined, host.threads === true && availableParallelism() > 1);
   if (threads) {
     assertComplete(threads, ['1 thread', '2 threads']);

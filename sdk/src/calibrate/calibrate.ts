@@ -1,24 +1,19 @@
 /**
- * Runs the float network over its own sampler and records, for every linear layer, the largest magnitude of each input
- * channel over all tokens, steps and conditions. Which layers share an input is observed too: they share a balance.
+ * Runs the float network over its own sampler, on conditions, in as many threads as there are cores, and counts what
+ * every linear layer reads. The result does not depend on the number of threads: conditions are added up in their order.
  */
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import type { Operand } from '@edge-dit/runtime/engines/engine';
-import { openWasmEngine } from '@edge-dit/runtime/engines/open-wasm';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
-import { Meter } from '@edge-dit/runtime/meter';
-import type { Conditions, Geometry } from '@edge-dit/runtime/models/architecture';
-import { createNodeOrtRuntime } from '@edge-dit/runtime/onnx/ort-node';
-import { isGuided, sample } from '@edge-dit/runtime/sample';
-import { createSampler } from '@edge-dit/runtime/samplers/index';
-import type { TextEmbedding } from '@edge-dit/runtime/text/conditioning';
-import { OnnxTextEncoder } from '@edge-dit/runtime/text/onnx-text-encoder';
-import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
+import { architectureByName } from '@edge-dit/runtime/models/index';
+import { isGuided } from '@edge-dit/runtime/sample';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { readTokenizer } from '../checkpoint/tokenizer-file.ts';
-import { loadFloatModel } from '../float-model.ts';
-import { ObservingEngine } from './observing-engine.ts';
+import { shareJobs } from '../threads/share-jobs.ts';
+import { type Calibration, type CalibrationSettings, type CalibrationState, checkpointDigest } from './calibration.ts';
+import { parseCalibration, serializeCalibration } from './calibration-file.ts';
+import type { CalibrationJob, CalibrationThread } from './calibration-worker.ts';
+import { embedder } from './embed-conditions.ts';
+import { addStatistics, type GroupStatistics } from './group-statistics.ts';
+
+export type { Calibration };
 
 export interface CalibrateOptions {
   readonly checkpoint: Checkpoint;
@@ -29,122 +24,81 @@ export interface CalibrateOptions {
   /** As requests will have it: both halves of a guided request are looked at. Default 3. */
   readonly guidance?: number;
   readonly seed?: number;
+  /** Gathers second moments of what layers read too, which GPTQ wants. */
+  readonly moments?: boolean;
+  /** Default: one for each core. Each holds the network in float32. */
+  readonly threads?: number;
   readonly signal?: AbortSignal;
+  /** Steps of the sampler that were done, of how many in all conditions together. */
   readonly onStep?: (done: number, total: number) => void;
 }
 
-export interface Calibration {
-  /** Names of layers that read the same operand, and the largest magnitude of each of its channels. */
-  readonly groups: readonly { readonly layers: readonly string[]; readonly channelMax: Float32Array }[];
-  /** Over conditions, steps, seed and the statistics. */
-  readonly sha256: string;
-  readonly conditions: readonly (string | number)[];
-  readonly steps: number;
-  readonly seed: number;
-}
-
-/** A float32 network and its activations on a developer's machine. */
-const MEMORY_BYTES = 4 * 2 ** 30 - 2 ** 16;
-
+/** Everything at once; `calibrateToFile` can be stopped and continued. */
 export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
-  const { checkpoint, conditions, steps = 10, guidance = 3, seed = 0, signal, onStep } = options;
-  const { engine } = await openWasmEngine(await compileKernels(), new Meter(MEMORY_BYTES));
-  const observing = new ObservingEngine(engine);
-  const { architecture, transformer, weights } = await loadFloatModel(checkpoint, observing);
-  const { geometry } = architecture;
-  const names = new Map(architecture.linears.map(({ name }) => [weights.linear(name), name]));
-  const statistics = new Map<string, { channelMax: Float32Array; operand: Operand }>();
-  observing.observer = ({ linear, operand, x, channels }) => {
-    const name = names.get(linear)!;
-    const known = statistics.get(name) ?? { channelMax: new Float32Array(channels), operand };
-    statistics.set(name, known);
-    raiseMaxima(known.channelMax, x);
-  };
-
-  const embed = await embedder(checkpoint, geometry);
-  for (const [i, condition] of conditions.entries()) {
-    const size = { frames: 1, height: geometry.sampleSize, width: geometry.sampleSize };
-    await sample({
-      engine: observing,
-      transformer,
-      geometry,
-      sampler: createSampler(schedulerOf(checkpoint), steps),
-      conditions: { ...(await embed(condition, isGuided(guidance))), ...size, batch: isGuided(guidance) ? 2 : 1 },
-      guidance,
-      seed: seed + i,
-      signal,
-      onStep: (step) => onStep?.(i * steps + step, conditions.length * steps),
-    });
-  }
-  const groups = groupsOf(statistics);
-  return { groups, conditions, steps, seed, sha256: digest({ conditions, steps, guidance, seed }, groups) };
+  const state: CalibrationState = { settings: await settingsOf(options), done: 0, groups: [] };
+  await calibrateRest(options, state);
+  return parseCalibration(serializeCalibration(state), 'calibration');
 }
 
-function raiseMaxima(maxima: Float32Array, x: Float32Array): void {
-  const channels = maxima.length;
-  for (let row = 0; row < x.length; row += channels) {
-    for (let c = 0; c < channels; c++) {
-      const magnitude = Math.abs(x[row + c]);
-      if (magnitude > maxima[c]) maxima[c] = magnitude;
+export async function settingsOf(options: CalibrateOptions): Promise<CalibrationSettings> {
+  const { checkpoint, conditions, steps = 10, guidance = 3, seed = 0, moments = false } = options;
+  if (conditions.length === 0)
+    throw new EdgeDitError('invalid-argument', 'no conditions to calibrate on; give at least one.');
+  const { architecture } = checkpoint;
+  return { checkpoint: await checkpointDigest(checkpoint), architecture, conditions, steps, guidance, seed, moments };
+}
+
+/** Adds the conditions that are not done to the state, in their order; `onDone` is called after each. */
+export async function calibrateRest(
+  { checkpoint, threads, signal, onStep }: CalibrateOptions,
+  state: CalibrationState,
+  onDone?: () => Promise<void>,
+): Promise<void> {
+  const { conditions, steps, guidance, seed, moments } = state.settings;
+  const { geometry } = architectureByName(checkpoint.architecture).configure(checkpoint.config);
+  const schedulerConfig = schedulerOf(checkpoint);
+  const embed = embedder(checkpoint, geometry);
+  const first = state.done;
+  let ticks = first * steps;
+  // Whichever thread is done first: conditions are added in their order.
+  const waiting = new Map<number, GroupStatistics[]>();
+  let added = Promise.resolve();
+  const addWaiting = async () => {
+    for (let next = waiting.get(state.done); next; next = waiting.get(state.done)) {
+      waiting.delete(state.done);
+      add(state, next);
+      await onDone?.();
     }
-  }
-}
-
-type Embed = (
-  condition: string | number,
-  guided: boolean,
-) => Promise<Pick<Conditions, 'text' | 'labels' | 'resolution' | 'aspectRatio'>>;
-
-async function embedder({ files, path }: Checkpoint, geometry: Geometry): Promise<Embed> {
-  const { conditioning, sampleSize } = geometry;
-  if (conditioning.kind === 'class') {
-    return async (condition, guided) => ({
-      labels: guided ? [conditioning.classes, Number(condition)] : [Number(condition)],
-    });
-  }
-  const withSizes = (text: TextEmbedding) => {
-    if (!conditioning.microConditions) return { text };
-    const size = new Float32Array(2 * text.count).fill(sampleSize);
-    return { text, resolution: size, aspectRatio: new Float32Array(text.count).fill(1) };
   };
-  const { tokenizer, textEncoder } = files;
-  if (!tokenizer || !textEncoder) {
-    throw new EdgeDitError(
-      'checkpoint-not-found',
-      `checkpoint "${path}" has no tokenizer and ONNX text encoder, which calibration on prompts needs; quantize without prompts.`,
-    );
-  }
-  const encoder = new OnnxTextEncoder({
-    runtime: createNodeOrtRuntime(),
-    loadModel: async () => new Uint8Array(await readFile(textEncoder)),
-    loadTokenizer: () => readTokenizer(tokenizer),
+  await shareJobs<number, GroupStatistics[]>({
+    module: new URL('calibration-worker.js', import.meta.url),
+    data: { path: checkpoint.path, schedulerConfig, steps, guidance, moments } satisfies CalibrationThread,
+    jobs: Array.from({ length: conditions.length - first }, (_, i) => first + i),
+    threads,
+    signal,
+    prepare: async (index): Promise<CalibrationJob> => {
+      const embedded = await embed(conditions[index], isGuided(guidance));
+      return { index, count: conditions.length, seed: seed + index, conditions: embedded };
+    },
+    onTick: () => onStep?.(++ticks, conditions.length * steps),
+    onResult: (groups, i) => {
+      waiting.set(first + i, groups);
+      return (added = added.then(addWaiting));
+    },
   });
-  return async (condition, guided) =>
-    withSizes(await encoder.encode(guided ? ['', String(condition)] : [String(condition)]));
 }
 
-function schedulerOf({ schedulerConfig, path }: Checkpoint): Readonly<Record<string, unknown>> {
+function add(state: CalibrationState, groups: GroupStatistics[]): void {
+  if (state.done === 0) state.groups = groups;
+  else for (const [i, group] of groups.entries()) addStatistics(state.groups[i], group);
+  state.done++;
+}
+
+/** @throws `checkpoint-not-found` when the checkpoint does not say how it is sampled */
+export function schedulerOf({ schedulerConfig, path }: Checkpoint): Readonly<Record<string, unknown>> {
   if (schedulerConfig) return schedulerConfig;
   throw new EdgeDitError(
     'checkpoint-not-found',
     `checkpoint "${path}" has no scheduler config, which calibration needs.`,
   );
-}
-
-function groupsOf(
-  statistics: ReadonlyMap<string, { channelMax: Float32Array; operand: Operand }>,
-): Calibration['groups'] {
-  const byOperand = new Map<Operand, { layers: string[]; channelMax: Float32Array }>();
-  for (const [name, { operand, channelMax }] of statistics) {
-    const group = byOperand.get(operand) ?? { layers: [], channelMax };
-    group.layers.push(name);
-    byOperand.set(operand, group);
-  }
-  return [...byOperand.values()];
-}
-
-function digest(settings: object, groups: Calibration['groups']): string {
-  const hash = createHash('sha256').update(JSON.stringify(settings));
-  for (const { layers, channelMax } of groups) hash.update(layers.join()).update(new Uint8Array(channelMax.buffer));
-  return hash.digest('hex');
 }

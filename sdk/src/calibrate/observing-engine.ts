@@ -2,30 +2,20 @@
  * An engine that lets somebody look at what every linear layer reads. It computes with another engine, and changes
  * nothing.
  */
-import {
-  type AttentionOptions,
-  type Engine,
-  type Linear,
-  type LinearSource,
-  matrixOf,
-  type Operand,
-  type Tensor,
-} from '@edge-dit/runtime/engines/engine';
+import type { AttentionOptions, Engine, Linear, LinearSource, Operand, Tensor } from '@edge-dit/runtime/engines/engine';
 
-/** What a layer read: x [rows, channels], after the operand's pass. Layers that share an operand get the same one. */
-export interface Observation {
-  readonly linear: Linear;
-  readonly operand: Operand;
-  readonly x: Float32Array;
-  readonly channels: number;
-}
+/** Takes the values [rows, channels] that a layer reads: the operand after its pass. */
+export type TakeValues = (values: Float32Array) => void | Promise<void>;
+
+/** Asked whenever a layer is applied. Layers that share an operand get the same one; values come to whoever wants them. */
+export type Observer = (linear: Linear, operand: Operand) => TakeValues | undefined;
 
 export class ObservingEngine implements Engine {
   readonly name: string;
   readonly #inner: Engine;
   readonly #pending: Promise<void>[] = [];
-  /** Called before the next `read` ends. */
-  observer: ((observation: Observation) => void) | undefined;
+  /** What it returns is called, and waited for, before the next `read` ends. */
+  observer: Observer | undefined;
 
   constructor(inner: Engine) {
     this.#inner = inner;
@@ -37,13 +27,18 @@ export class ObservingEngine implements Engine {
   }
 
   apply(linear: Linear, operand: Operand): Tensor {
-    const { observer } = this;
-    if (observer) {
-      const x = this.#inner.materialize(operand);
-      const { channels } = matrixOf(x);
-      this.#pending.push(this.#inner.read(x).then((values) => observer({ linear, operand, x: values, channels })));
-    }
+    this.#observe(linear, operand);
     return this.#inner.apply(linear, operand);
+  }
+
+  applyInto(x: Tensor, linear: Linear, operand: Operand, gate?: Tensor): void {
+    this.#observe(linear, operand);
+    this.#inner.applyInto(x, linear, operand, gate);
+  }
+
+  #observe(linear: Linear, operand: Operand): void {
+    const take = this.observer?.(linear, operand);
+    if (take) this.#pending.push(this.#inner.read(this.#inner.materialize(operand)).then(take));
   }
 
   async read(tensor: Tensor): Promise<Float32Array> {
@@ -61,7 +56,6 @@ export class ObservingEngine implements Engine {
   materialize = (operand: Operand) => this.#inner.materialize(operand);
   attention = (q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions) => this.#inner.attention(q, k, v, options);
   add = (x: Tensor, table: Tensor) => this.#inner.add(x, table);
-  accumulate = (x: Tensor, y: Tensor, gate?: Tensor) => this.#inner.accumulate(x, y, gate);
   concat = (parts: readonly Tensor[]) => this.#inner.concat(parts);
   select = (t: Tensor, index: number) => this.#inner.select(t, index);
   reshape = (t: Tensor, shape: readonly number[]) => this.#inner.reshape(t, shape);

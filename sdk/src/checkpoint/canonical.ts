@@ -22,7 +22,15 @@ export interface CanonicalCheckpoint {
 /** Raises `checkpoint-mismatch` naming every tensor that is missing, not expected, or of another shape. */
 export function canonicalCheckpoint(checkpoint: Checkpoint): CanonicalCheckpoint {
   const architecture = architectureByName(checkpoint.architecture).configure(checkpoint.config);
-  const layout = nearestLayout(architecture.layouts, checkpoint);
+  return { architecture, ...canonicalTensors(checkpoint, architecture.layouts) };
+}
+
+/** The same for an architecture of any kind, by its layouts. */
+export function canonicalTensors(
+  checkpoint: Checkpoint,
+  layouts: readonly CheckpointLayout[],
+): Pick<CanonicalCheckpoint, 'naming' | 'tensors'> {
+  const layout = nearestLayout(layouts, checkpoint);
   const problems = compare(layout, checkpoint);
   if (problems.length > 0) {
     throw new EdgeDitError(
@@ -33,7 +41,7 @@ export function canonicalCheckpoint(checkpoint: Checkpoint): CanonicalCheckpoint
   const tensors = new Map(
     layout.tensors.flatMap((stored) => split(stored, checkpoint)).map((tensor) => [tensor.name, tensor]),
   );
-  return { architecture, naming: layout.naming, tensors };
+  return { naming: layout.naming, tensors };
 }
 
 function nearestLayout(layouts: readonly CheckpointLayout[], checkpoint: Checkpoint): CheckpointLayout {

@@ -51,6 +51,15 @@ export function byteSize(text: string): number {
   return bytes;
 }
 
+const TIMES: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `90d`, `24h`, `30m` or `10s`, in milliseconds. */
+export function timeSpan(text: string): number {
+  const [, digits, unit] = /^(\d{1,6})([smhd])$/.exec(text) ?? [];
+  if (unit === undefined) throw new InvalidArgumentError('Expected a time such as 90d, 24h, 30m or 10s.');
+  return Number(digits) * TIMES[unit];
+}
+
 /** Runs a lookup of the library; what it refuses is a usage error here. */
 export function lookup<T>(find: (text: string) => T): (text: string) => T {
   return (text) => {

@@ -16,8 +16,8 @@ export interface Result {
 }
 
 export interface Progress {
-  /** The new value, counted from 0. */
-  update(value: number): void;
+  /** The new value, counted from 0; `found` of it took no time. */
+  update(value: number, found?: number): void;
   /** Ends the bar, when all is done or nothing more will be. */
   stop(): void;
 }
@@ -40,22 +40,37 @@ export class Output {
     if (!this.#silent) process.stderr.write(`${line}\n`);
   }
 
-  /** A bar from 0 to `total`, in bytes or in units of that name. */
-  progress(title: string, total: number, unit: string): Progress {
+  /** A bar to `total`, in bytes or in units of that name; what was there before, `from`, tells nothing of the time left. */
+  progress(title: string, total: number, unit: string, from = 0): Progress {
     if (this.#silent) return { update() {}, stop() {} };
-    const format = unit === 'bytes' ? shortBytes : counted;
+    const inBytes = unit === 'bytes';
+    const format = inBytes ? shortBytes : counted;
+    const started = Date.now();
+    const perSecond = (count: number) => (1000 * count) / Math.max(1, Date.now() - started);
     if (!process.stderr.isTTY) {
-      this.note(`${title}: ${format(total)}${unit === 'bytes' ? '' : ` ${unit}`}`);
-      return { update() {}, stop() {} };
+      this.note(`${title}: ${format(total)}${inBytes ? '' : ` ${unit}`}`);
+      let next = started + LINE_MS;
+      const update: Progress['update'] = (value, found = from) => {
+        if (Date.now() < next) return;
+        next = Date.now() + LINE_MS;
+        const rate = perSecond(value - found);
+        const left = rate > 0 ? `, ${BAR.formatTime!((total - value) / rate, {}, 1)}` : '';
+        this.note(
+          `${title}: ${format(value)} of ${format(total)}${inBytes ? `, ${shortBytes(Math.round(rate))}/s` : ''}${left}`,
+        );
+      };
+      return { update, stop() {} };
     }
-    const amount = unit === 'bytes' ? '{value} of {total}' : `{value} of {total} ${unit}`;
+    const amount = inBytes ? '{value} of {total}  {rate}' : `{value} of {total} ${unit}`;
     const bar = new SingleBar({
       ...BAR,
       format: `${title.padEnd(12)} {bar} {percentage}%  ${amount}  {eta_formatted}`,
       formatValue: formatter(format),
     });
-    bar.start(total, 0);
-    return { update: (value) => bar.update(value), stop: () => bar.stop() };
+    bar.start(total, from, { rate: '' });
+    const update: Progress['update'] = (value, found = from) =>
+      bar.update(value, { rate: `${shortBytes(Math.round(perSecond(value - found)))}/s` });
+    return { update, stop: () => bar.stop() };
   }
 
   /** An error, never with a stack unless EDGE_DIT_DEBUG is set. */
@@ -71,6 +86,9 @@ export class Output {
     return this.#json || this.#quiet;
   }
 }
+
+/** Between lines of progress where there is no terminal. */
+const LINE_MS = 10_000;
 
 /** Interrupts are ours to handle; the cursor is given back by `stop`. */
 const BAR: Options = {

@@ -3,7 +3,7 @@
  * quantize in an activation's channel moves into the weight, once, before the weight is quantized.
  */
 import { floatToHalf, halfToFloat } from '@edge-dit/runtime/format/half';
-import type { Calibration } from '../calibrate/calibrate.ts';
+import type { Calibration, CalibrationGroup } from '../calibrate/calibration.ts';
 import type { CanonicalCheckpoint } from '../checkpoint/canonical.ts';
 
 /** Channels that never were larger than this count as this large, so that silence is not amplified. */
@@ -20,9 +20,8 @@ export async function balances(
   for (const group of calibration.groups) {
     const names = group.layers.filter((name) => layers.has(name));
     if (names.length === 0) continue;
-    const weightMax = new Float32Array(group.channelMax.length);
-    for (const name of names) raiseColumnMaxima(weightMax, await checkpoint.tensors.get(`${name}.weight`)!.read());
-    const balance = balanceOf(weightMax, group.channelMax, alpha);
+    const weights = await Promise.all(names.map((name) => checkpoint.tensors.get(`${name}.weight`)!.read()));
+    const balance = balanceOf(columnMaxima(weights, group.channels), group.channelMax, alpha);
     for (const name of names) out.set(name, balance);
   }
   return out;
@@ -38,9 +37,22 @@ export function balanceOf(weightMax: Float32Array, activationMax: Float32Array, 
   return Float32Array.from(logs, (value) => halfToFloat(floatToHalf(Math.exp(value - mean))));
 }
 
-function raiseColumnMaxima(maxima: Float32Array, weight: Float32Array): void {
-  weight.forEach((value, i) => {
-    const k = i % maxima.length;
-    maxima[k] = Math.max(maxima[k], Math.abs(value));
-  });
+/** [in]: the largest magnitude of each column of weights [out, in]. */
+export function columnMaxima(weights: readonly Float32Array[], inFeatures: number): Float32Array {
+  const maxima = new Float32Array(inFeatures);
+  for (const weight of weights) {
+    weight.forEach((value, i) => {
+      const k = i % inFeatures;
+      maxima[k] = Math.max(maxima[k], Math.abs(value));
+    });
+  }
+  return maxima;
+}
+
+/** [in]: the largest magnitudes in the first `share` of the steps. */
+export function earlyMaxima({ channels, steps, stepChannelMax }: CalibrationGroup, share: number): Float32Array {
+  const maxima = new Float32Array(channels);
+  const end = Math.max(1, Math.round(share * steps)) * channels;
+  for (let i = 0; i < end; i++) maxima[i % channels] = Math.max(maxima[i % channels], stepChannelMax[i]);
+  return maxima;
 }

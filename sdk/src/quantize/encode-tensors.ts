@@ -1,19 +1,26 @@
 /** Canonical float tensors in, encoded tensors out, in the order in which shards hold them: one layer at a time. */
-import { nibblesFromPanels, panelsFromCodes } from '@edge-dit/runtime/format/encodings';
+import { PANEL_COLUMNS, panelsFromCodes } from '@edge-dit/runtime/format/encodings';
 import { floatToHalf } from '@edge-dit/runtime/format/half';
 import type { PackTensor } from '@edge-dit/runtime/format/pack';
 import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
-import { balanceName, scaleName, zeroName } from '@edge-dit/runtime/models/weights';
+import { balanceName, groupsName, rotationName, scaleName, zeroName } from '@edge-dit/runtime/models/weights';
 import type { Calibration } from '../calibrate/calibrate.ts';
 import type { CanonicalCheckpoint } from '../checkpoint/canonical.ts';
-import type { Recipe } from '../recipes/recipe.ts';
-import { balances } from './balance.ts';
+import { type LayerPlan, planOf, type Recipe } from '../recipes/recipe.ts';
+import { InputTransforms, transformedWeight } from './input-transforms.ts';
 import { quantizeWeight } from './quantize-weight.ts';
 
 export type LayerRecord = {
   readonly name: string;
   readonly weightBits: number;
+  /** 32 for float. */
   readonly activationBits: number;
+  /** Inputs that share a step, where not all do. */
+  readonly group?: number;
+  readonly rounding?: 'gptq';
+  /** Of its balance. */
+  readonly alpha?: number;
+  readonly rotation?: true;
 };
 
 /** Largest magnitude that float16 holds. */
@@ -40,25 +47,52 @@ function encodeFloat(name: string, shape: readonly number[], data: Float32Array,
 
 async function* encodeLinear(
   spec: LinearSpec,
-  bits: 4 | 8 | 16,
-  balance: Float32Array | undefined,
+  plan: LayerPlan | undefined,
+  transforms: InputTransforms,
   { tensors }: CanonicalCheckpoint,
-): AsyncGenerator<PackTensor> {
+): AsyncGenerator<PackTensor, LayerRecord> {
   const { name, outFeatures, inFeatures, group } = spec;
   const shape = [outFeatures, inFeatures];
   const weight = await tensors.get(`${name}.weight`)!.read();
-  if (bits === 16) yield encodeFloat(`${name}.weight`, shape, weight, group);
+  let record: LayerRecord = { name, weightBits: 16, activationBits: 32 };
+  if (plan === undefined) yield encodeFloat(`${name}.weight`, shape, weight, group);
   else {
-    const balanced = balance ? weight.map((value, i) => value / balance[i % inFeatures]) : weight;
-    const { codes, scale, zero } = quantizeWeight(balanced, outFeatures, inFeatures, bits);
-    const wide = panelsFromCodes(codes, outFeatures, inFeatures);
-    const [encoding, bytes] = bits === 8 ? ['u8-8x4', wide] : ['u4-8x4', nibblesFromPanels(wide)];
-    yield { name: `${name}.weight`, shape, encoding, bytes, group } as PackTensor;
+    const transform = await transforms.of(spec, plan);
+    const { alpha, balance, rotation } = transform;
+    const { codes, scale, zero, groups } = quantizeWeight(
+      transformedWeight(weight, spec, transform),
+      outFeatures,
+      inFeatures,
+      plan,
+      transform.moments,
+    );
+    const bytes = (tensor: string, data: Uint8Array, size: readonly number[]): PackTensor => {
+      return { name: tensor, shape: size, encoding: 'u8', bytes: data, group };
+    };
+    const { bits } = plan;
+    const panels = panelsFromCodes(codes, outFeatures, inFeatures, bits);
+    yield { name: `${name}.weight`, shape, encoding: `u${bits}-8x4`, bytes: panels, group };
     yield encodeFloat(scaleName(name), [outFeatures], scale, group);
-    yield { name: zeroName(name), shape: [outFeatures], encoding: 'u8', bytes: zero, group };
+    yield bytes(zeroName(name), zero, [outFeatures]);
+    if (groups) {
+      const { size, records } = groups;
+      yield bytes(groupsName(name), records, [Math.ceil(outFeatures / PANEL_COLUMNS), inFeatures / size, 16]);
+    }
     if (balance) yield encodeFloat(balanceName(name), [inFeatures], balance, group);
+    if (rotation) yield bytes(rotationName(name), rotation, [inFeatures]);
+    const activationBits = plan.activationBits ?? 8;
+    record = {
+      name,
+      weightBits: bits,
+      activationBits: activationBits === 'float' ? 32 : activationBits,
+      ...(groups ? { group: groups.size } : {}),
+      ...(transform.moments?.feedback ? { rounding: 'gptq' } : {}),
+      ...(balance ? { alpha } : {}),
+      ...(rotation ? { rotation: true } : {}),
+    };
   }
   if (spec.bias) yield encodeFloat(`${name}.bias`, [outFeatures], await tensors.get(`${name}.bias`)!.read(), group);
+  return record;
 }
 
 /** Every tensor of the artifact; `onLayer` is told of each linear layer when it is done. */
@@ -69,15 +103,13 @@ export async function* encodeTensors(
   onLayer: (layer: LayerRecord) => void,
 ): AsyncGenerator<PackTensor> {
   const { linears, tables } = checkpoint.architecture;
-  const quantized = new Set(linears.filter((spec) => recipe.weightBits(spec) !== 16).map(({ name }) => name));
-  const balance =
-    calibration && recipe.balance && (await balances(checkpoint, calibration, quantized, recipe.balance.alpha));
+  const transforms = new InputTransforms(checkpoint, recipe, calibration);
   const groups = new Set([...linears, ...tables].map(({ group }) => group));
   for (const group of orderGroups([...groups])) {
     for (const spec of linears.filter((linear) => linear.group === group)) {
-      const bits = recipe.weightBits(spec);
-      yield* encodeLinear(spec, bits, balance?.get(spec.name), checkpoint);
-      onLayer({ name: spec.name, weightBits: bits, activationBits: bits === 16 ? 32 : 8 });
+      onLayer(yield* encodeLinear(spec, planOf(recipe, spec), transforms, checkpoint));
+      // An interrupt wants to be heard between two layers.
+      await new Promise((resolve) => setImmediate(resolve));
     }
     for (const { name, shape } of tables.filter((table) => table.group === group)) {
       yield encodeFloat(name, shape, await checkpoint.tensors.get(name)!.read(), group);

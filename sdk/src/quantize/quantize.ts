@@ -8,8 +8,9 @@ import { type CalibrateOptions, type Calibration, calibrate } from '../calibrate
 import { defaultConditions } from '../calibrate/default-conditions.ts';
 import { type CanonicalCheckpoint, canonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { type Published, publish } from '../publish.ts';
-import type { Recipe } from '../recipes/recipe.ts';
+import { type Published, publish } from '../publish/publish.ts';
+import { calibrationNeeds, type Recipe } from '../recipes/recipe.ts';
+import type { Signing } from '../trust/sign-manifest.ts';
 import { type DescribedPipeline, describePipeline } from './describe-pipeline.ts';
 import { encodeTensors, type LayerRecord } from './encode-tensors.ts';
 
@@ -19,13 +20,15 @@ export interface QuantizeOptions {
   /** Name under which the model is published. */
   readonly model: string;
   readonly store: WritableStore;
+  /** Signs the manifest. */
+  readonly sign?: Signing;
   readonly defaults?: { readonly steps: number; readonly guidance: number };
   /** Instead of the text in the checkpoint's model_card.json; `attribution` likewise. */
   readonly license?: string;
   readonly attribution?: string;
   readonly classNames?: readonly string[];
-  /** For recipes that balance channels. Conditions default to the checkpoint's own; without any, nothing is balanced. */
-  readonly calibration?: Partial<Pick<CalibrateOptions, 'conditions' | 'steps' | 'guidance' | 'seed'>>;
+  /** For recipes that balance channels: one that was made before, or how to make it. Conditions default to the checkpoint's own; without any, nothing is balanced. */
+  readonly calibration?: Calibration | Partial<Pick<CalibrateOptions, 'conditions' | 'steps' | 'guidance' | 'seed'>>;
   readonly signal?: AbortSignal;
   /** While a recipe that needs it calibrates. */
   readonly onCalibrate?: CalibrateOptions['onStep'];
@@ -33,9 +36,7 @@ export interface QuantizeOptions {
   readonly onLayer?: (layer: LayerRecord, done: number, total: number) => void;
 }
 
-export interface QuantizeResult extends Published {
-  readonly manifest: Manifest;
-}
+export type QuantizeResult = Published;
 
 const DEFAULTS = { steps: 20, guidance: 3 };
 
@@ -68,19 +69,18 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
       yield { sha256, bytes };
     }
   }
-  let manifest: Manifest | undefined;
-  const published = await publish({
+  return publish({
     store,
+    model: options.model,
+    sign: options.sign,
     signal,
     shards: shards(),
     files: described.files.map(({ record, bytes }) => ({ name: record.name, bytes })),
     manifest: () => {
       const stored = { tensors: records, shards: shardRecords };
-      manifest = manifestOf(options, canonical, { described, calibration, layers }, stored);
-      return manifest;
+      return manifestOf(options, canonical, { described, calibration, layers }, stored);
     },
   });
-  return { ...published, manifest: manifest! };
 }
 
 async function calibrationFor(
@@ -88,11 +88,13 @@ async function calibrationFor(
   { architecture }: CanonicalCheckpoint,
 ): Promise<Calibration | undefined> {
   const { checkpoint, recipe, signal, defaults = DEFAULTS, onCalibrate } = options;
-  if (!recipe.balance) return undefined;
+  const { any, moments } = calibrationNeeds(recipe, architecture.linears);
+  if (!any) return undefined;
+  if (options.calibration && 'groups' in options.calibration) return options.calibration;
   const conditions = options.calibration?.conditions ?? (await defaultConditions(checkpoint, architecture.geometry));
   if (!conditions) return undefined;
   const { guidance } = defaults;
-  return calibrate({ checkpoint, guidance, signal, onStep: onCalibrate, ...options.calibration, conditions });
+  return calibrate({ checkpoint, guidance, moments, signal, onStep: onCalibrate, ...options.calibration, conditions });
 }
 
 async function* stoppable(tensors: AsyncIterable<PackTensor>, signal?: AbortSignal): AsyncGenerator<PackTensor> {
@@ -131,13 +133,11 @@ function manifestOf(
     files: files.map(({ record }) => record),
     quantization: {
       recipe: recipe.name,
-      activations: 'int8, asymmetric, per token, dynamic',
+      activations: 'integers, asymmetric, per token, dynamic',
       attention: architecture.geometry.headWidth % 4 === 0 ? recipe.attention : 'float',
       layers: [...layers],
       floatBytes16: 2 * floats,
-      ...(calibration && recipe.balance
-        ? { balance: { ...recipe.balance }, calibration: describeCalibration(calibration) }
-        : {}),
+      ...(calibration ? { calibration: describeCalibration(calibration) } : {}),
     },
     ...card,
     ...(license === undefined ? {} : { license }),

@@ -47,6 +47,11 @@ export function count(index: Local<'i32'>, limit: Expr<'i32'>, step: number, bod
   ];
 }
 
+/** Calls a function that the module imports, by its place among `ModuleOptions.imports`. */
+export function callImport(index: number, args: readonly Expr<ValueType>[]): Statement {
+  return [...args.flatMap(({ code }) => code), 0x10, ...unsignedLeb(index)];
+}
+
 export interface WasmFunction {
   readonly name: string;
   readonly params: readonly ValueType[];
@@ -83,6 +88,8 @@ function functionBody({ locals, body }: WasmFunction): Bytes {
 export interface ModuleOptions {
   /** The memory is one that threads share: it has a maximum then, of all that a memory may have. */
   readonly shared?: boolean;
+  /** Functions of other modules over the same memory, imported as `env.<name>`. */
+  readonly imports?: readonly WasmFunction[];
 }
 
 const LIMITS = [0, 1];
@@ -91,19 +98,28 @@ const SHARED_LIMITS = [3, 1, ...unsignedLeb(65536)];
 /** A module over one imported memory, `env.memory`, that exports every function and names it for profilers. */
 export function assembleModule(
   functions: readonly WasmFunction[],
-  { shared = false }: ModuleOptions = {},
+  { shared = false, imports = [] }: ModuleOptions = {},
 ): Uint8Array<ArrayBuffer> {
-  const types = functions.map(({ params }) => [0x60, ...vector(params.map((type) => [TYPE_CODE[type]])), 0]);
+  const types = [...imports, ...functions].map(({ params }) => {
+    return [0x60, ...vector(params.map((type) => [TYPE_CODE[type]])), 0];
+  });
+  const indexOf = (place: number) => unsignedLeb(imports.length + place);
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     ...section(1, vector(types)),
-    ...section(2, vector([[...nameBytes('env'), ...nameBytes('memory'), 2, ...(shared ? SHARED_LIMITS : LIMITS)]])),
-    ...section(3, vector(functions.map((_, index) => unsignedLeb(index)))),
-    ...section(7, vector(functions.map(({ name }, index) => [...nameBytes(name), 0, ...unsignedLeb(index)]))),
+    ...section(
+      2,
+      vector([
+        [...nameBytes('env'), ...nameBytes('memory'), 2, ...(shared ? SHARED_LIMITS : LIMITS)],
+        ...imports.map(({ name }, type) => [...nameBytes('env'), ...nameBytes(name), 0, ...unsignedLeb(type)]),
+      ]),
+    ),
+    ...section(3, vector(functions.map((_, place) => indexOf(place)))),
+    ...section(7, vector(functions.map(({ name }, place) => [...nameBytes(name), 0, ...indexOf(place)]))),
     ...section(10, vector(functions.map(functionBody))),
     ...section(0, [
       ...nameBytes('name'),
-      ...section(1, vector(functions.map(({ name }, index) => [...unsignedLeb(index), ...nameBytes(name)]))),
+      ...section(1, vector(functions.map(({ name }, place) => [...indexOf(place), ...nameBytes(name)]))),
     ]),
   ]);
 }

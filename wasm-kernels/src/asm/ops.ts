@@ -66,6 +66,7 @@ export const i32 = {
   mul: instruction('i32', [0x6c], II),
   div_u: instruction('i32', [0x6e], II),
   and: instruction('i32', [0x71], II),
+  or: instruction('i32', [0x72], II),
   shl: instruction('i32', [0x74], II),
   shr_u: instruction('i32', [0x76], II),
 };
@@ -91,10 +92,12 @@ export const f32 = {
 };
 
 export const v128 = {
+  const: (bytes: readonly number[]): Expr<'v128'> => ({ type: 'v128', code: [...simd(12), ...bytes] }),
   zero: { type: 'v128', code: [...simd(12), ...new Array<number>(16).fill(0)] } as Expr<'v128'>,
   load: load('v128', simd(0)),
   load8x8_s: load('v128', simd(1)),
   load32_splat: load('v128', simd(9)),
+  load64_splat: load('v128', simd(10)),
   load64_zero: load('v128', simd(93)),
   store: store(simd(11), 'v128'),
   and: instruction('v128', simd(78), VV),
@@ -110,14 +113,18 @@ export const i8x16 = {
     code: [...a.code, ...b.code, ...simd(13), ...lanes],
   }),
   shr_u: instruction('v128', simd(109), ['v128', 'i32']),
+  add: instruction('v128', simd(110), VV),
   narrow_i16x8_s: instruction('v128', simd(101), VV),
   narrow_i16x8_u: instruction('v128', simd(102), VV),
 };
 
 export const i16x8 = {
+  splat: instruction('v128', simd(16), ['i32']),
   narrow_i32x4_s: instruction('v128', simd(133), VV),
   extend_low_i8x16_u: instruction('v128', simd(137), V),
   extend_high_i8x16_u: instruction('v128', simd(138), V),
+  shr_u: instruction('v128', simd(141), ['v128', 'i32']),
+  mul: instruction('v128', simd(149), VV),
 };
 
 /** Picks one 32-bit lane; `lane` is part of the instruction. */
@@ -134,6 +141,8 @@ export const i32x4 = {
   min_s: instruction('v128', simd(182), VV),
   max_s: instruction('v128', simd(184), VV),
   shl: instruction('v128', simd(171), ['v128', 'i32']),
+  extend_low_i16x8_u: instruction('v128', simd(169), V),
+  extend_high_i16x8_u: instruction('v128', simd(170), V),
   dot_i16x8_s: instruction('v128', simd(186), VV),
   /**
    * a + the sums of four products of signed bytes (first operand) by bytes 0..127 (second operand). Engines
@@ -147,10 +156,13 @@ export const f32x4 = {
   splat: instruction('v128', simd(19), ['f32']),
   gt: instruction('v128', simd(68), VV),
   extract_lane: extract('f32', 31),
+  neg: instruction('v128', simd(225), V),
   add: instruction('v128', simd(228), VV),
   sub: instruction('v128', simd(229), VV),
   mul: instruction('v128', simd(230), VV),
   div: instruction('v128', simd(231), VV),
+  /** a b + c, rounded once or twice, as the processor likes: for measurements. */
+  relaxed_madd: instruction('v128', simd(261), VVV),
   /** `b < a ? b : a`: one instruction on x86, where `min` takes eight. */
   pmin: instruction('v128', simd(234), VV),
   /** `a < b ? b : a`. */

@@ -4,8 +4,9 @@
  */
 import { assembleModule, type WasmFunction } from '../asm/function.ts';
 import { gemmF32 } from '../kernels/gemm-f32.ts';
-import type { ModuleName } from '../kernels/index.ts';
+import { importsOf, type ModuleName } from '../kernels/index.ts';
 import { linearCodes, linearScratchBytes } from '../kernels/linear-codes.ts';
+import { exportsOf } from '../load.ts';
 
 export interface TileFigure {
   /** Rows of the tile. */
@@ -27,9 +28,8 @@ const MULTIPLY_ADDS_A_SAMPLE = 2e8;
 
 const NAME = 'product';
 
-function generate(module: ModuleName, bits: 4 | 8 | 32, mr: number): WasmFunction {
-  if (module === 'float') return gemmF32(NAME, mr);
-  return linearCodes({ name: NAME, bits: bits === 4 ? 4 : 8, relaxed: module === 'relaxed', form: 'unsigned', mr });
+function generate(module: ModuleName, mr: number): WasmFunction {
+  return module === 'float' ? gemmF32(NAME, mr) : linearCodes({ name: NAME, relaxed: module === 'relaxed', mr });
 }
 
 type Run = () => void;
@@ -43,9 +43,11 @@ function prepare(
   k: number,
   memory: WebAssembly.Memory,
 ): Run {
-  const bytes = assembleModule([generate(module, bits, mr)]);
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-  const product = exports[NAME] as (...parameters: number[]) => void;
+  const compile = (bytes: Uint8Array<ArrayBuffer>) => new WebAssembly.Module(bytes);
+  const imports = importsOf(module);
+  const modules = [compile(assembleModule(imports)), compile(assembleModule([generate(module, mr)], { imports }))];
+  const exported: Record<string, unknown> = { ...exportsOf(modules, memory) };
+  const product = exported[NAME] as (...parameters: number[]) => void;
   const a = 1024;
   const rows = a + (M + 8) * k * (module === 'float' ? 4 : 1);
   const panels = rows + 16 * M;
@@ -55,7 +57,7 @@ function prepare(
   const missing = scratch + linearScratchBytes(M, k / 4) - memory.buffer.byteLength;
   if (missing > 0) memory.grow(Math.ceil(missing / 65536));
   if (module === 'float') return () => product(M, n, k, a, 4 * k, panels, 32 * k, 32, 0, out, 4 * n, scratch);
-  return () => product(M, n, k / 4, a, rows, panels, columns, out, 4 * n, scratch);
+  return () => product(M, n, k / 4, a, rows, panels, columns, out, 4 * n, scratch, bits, k / 4, 0, 0);
 }
 
 export function searchTiles(module: ModuleName, bits: 4 | 8 | 32, rounds: number): TileFigure[] {

@@ -12,8 +12,14 @@
 import { count, defineFunction, doWhile, when } from '../asm/function.ts';
 import { type Expr, f32, f32x4, i32, type Statement, v128 } from '../asm/ops.ts';
 
-/** @param mr rows of a tile, at most 8 */
-export function gemmF32(name: string, mr: number) {
+type MultiplyAdd = (x: Expr<'v128'>, y: Expr<'v128'>, sum: Expr<'v128'>) => Expr<'v128'>;
+const sumOfProduct: MultiplyAdd = (x, y, sum) => f32x4.add(sum, f32x4.mul(x, y));
+
+/**
+ * @param mr rows of a tile, at most 8
+ * @param multiplyAdd measurements try others than the one that is the same everywhere
+ */
+export function gemmF32(name: string, mr: number, multiplyAdd = sumOfProduct) {
   return defineFunction(
     name,
     ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
@@ -64,7 +70,7 @@ export function gemmF32(name: string, mr: number) {
                 ...y.map((register, side) => register.set(v128.load(b, 16 * side))),
                 ...rows.flatMap((r) => [
                   x.set(v128.load32_splat(pointers[r])),
-                  ...acc[r].map((sum, side) => sum.set(f32x4.add(sum, f32x4.mul(x, y[side])))),
+                  ...acc[r].map((sum, side) => sum.set(multiplyAdd(x, y[side], sum))),
                   pointers[r].set(i32.add(pointers[r], i32.const(4))),
                 ]),
                 b.set(i32.add(b, rowStride)),

@@ -1,11 +1,15 @@
 /** The list of kernels: what is in it is assembled, exported, tested and measured. */
 import type { WasmFunction } from '../asm/function.ts';
 import { quantizeKeys, quantizeValues, softmaxQuantize } from './attention-codes.ts';
+import { addBlock, softmaxBlock } from './attention-float.ts';
 import { dotProbe } from './dot-probe.ts';
+import { floatPanel } from './float-panel.ts';
 import { gemmF32 } from './gemm-f32.ts';
 import { linearCodes } from './linear-codes.ts';
+import { rotateRows } from './rotate.ts';
 import * as rows from './rows.ts';
 import { TILE_ROWS } from './tiles.ts';
+import { unpackCodes } from './unpack-codes.ts';
 
 /** How the integer product is computed. `simd` runs wherever WebAssembly SIMD does. */
 export const VARIANTS = ['simd', 'relaxed'] as const;
@@ -23,28 +27,32 @@ const floatKernels: readonly WasmFunction[] = [
   rows.geluQuantizeRows,
   rows.siluRows,
   rows.quantizeActivations,
+  rotateRows,
   rows.gatedAdd,
   rows.addRows,
-  rows.softmaxRows,
+  softmaxBlock,
+  addBlock,
   rows.transposePanels,
+  unpackCodes,
+  floatPanel,
   quantizeKeys,
   quantizeValues,
   softmaxQuantize,
 ];
 
 const linearKernels: Record<Variant, readonly WasmFunction[]> = {
-  simd: [
-    linearCodes({ name: 'linear_u8', bits: 8, relaxed: false, form: 'unsigned', mr: TILE_ROWS.simd }),
-    linearCodes({ name: 'linear_u4', bits: 4, relaxed: false, form: 'unsigned', mr: TILE_ROWS.simd }),
-  ],
+  simd: [linearCodes({ name: 'linear_u7', relaxed: false, mr: TILE_ROWS.simd })],
   relaxed: [
-    linearCodes({ name: 'linear_u8', bits: 8, relaxed: true, form: 'unsigned', mr: TILE_ROWS.relaxed }),
-    linearCodes({ name: 'linear_u8_signed', bits: 8, relaxed: true, form: 'signed', mr: TILE_ROWS.relaxed }),
-    linearCodes({ name: 'linear_u8_nibbles', bits: 8, relaxed: true, form: 'nibbles', mr: TILE_ROWS.relaxed }),
-    linearCodes({ name: 'linear_u4', bits: 4, relaxed: true, form: 'unsigned', mr: TILE_ROWS.relaxed }),
+    linearCodes({ name: 'linear_u7', relaxed: true, mr: TILE_ROWS.relaxed }),
+    linearCodes({ name: 'linear_u8_nibbles', relaxed: true, nibbles: true, mr: TILE_ROWS.relaxed }),
     dotProbe,
   ],
 };
+
+/** What a module takes from the float module. */
+export function importsOf(module: ModuleName): readonly WasmFunction[] {
+  return module === 'float' ? [] : [unpackCodes];
+}
 
 export function kernelsOf(module: ModuleName): readonly WasmFunction[] {
   return module === 'float' ? floatKernels : linearKernels[module];

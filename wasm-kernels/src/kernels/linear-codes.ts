@@ -1,58 +1,63 @@
 /**
- * The quantized linear: int8 activations by 4- or 8-bit weight codes, float32 out.
+ * The quantized linear: int8 activations by weight codes of 4, 5, 6 or 8 bits, float32 out.
  *
- *   out[i, j] = rowScale[i] * colScale[j] * sum_k (a[i, k] - rowZero[i]) (code[j, k] - colZero[j]) + bias[j]
+ *   y[i, j] = rowScale[i] * colScale[j] * sum_k (a[i, k] - rowZero[i]) (code[j, k] - colZero[j]) + bias[j]
  *
  * of which the kernel sums a * code, and the epilogue subtracts colZero * rowSum and rowZero * colSum.
  *
  * m rows, n columns, K = 4 * groups (zero padded).
  * a         int8 [m, K], row-major; rows up to the next multiple of the tile must be readable
- * rows      a record of 16 bytes a row: scale float32, sum_k (a - zero) int32, zero int32, 4 bytes unused
- * panels    codes in the `u8-8x4` or `u4-8x4` layout: 8 columns by 4 of k, 32 codes a group
+ * rows      a record of 16 bytes a row: scale float32, sum_k (a - zero) int32, zero int32, gate int32
+ * panels    codes in the layout of their width, such as `u4-8x4`: 8 columns by 4 of k, 32 codes a group
  * columns   a record of 128 bytes a panel: scale float32 [8], zero int32 [8], sum_k code int32 [8], bias float32 [8]
- * out       float32, rows `outStride` bytes apart
+ * out       float32, rows `outStride` bytes apart: y where the gate of a row is 0. Else the gate is the address of a vector
+ *           float32 [n] less that of the row of `out`, to which vector * y is added.
  * scratch   `linearScratchBytes` bytes
+ * bits, size, steps, stepStride   of the codes, as `unpack_codes` takes them; the steps of panels lie `stepStride` bytes apart
  *
  * A panel is unpacked once to what the dot instruction wants, then met by all rows, `mr` at a time: mr x 8
  * accumulators, two registers of weights and one of activations fill the sixteen of x86-64.
  * The integer sum is exact, so every variant and form gives the same bits; the float operations after it are
  * the same in each, in the same order.
  */
-import { count, defineFunction, doWhile, type Local, type NewLocal, when } from '../asm/function.ts';
+import { callImport, count, defineFunction, doWhile, type Local, type NewLocal, when } from '../asm/function.ts';
 import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type Statement, v128 } from '../asm/ops.ts';
 
 /**
- * How 8-bit codes reach the relaxed dot, whose second operand is only specified for 0..127:
- * `unsigned` as they are (the engine reads bytes as unsigned), `signed` minus 128 (it reads them as signed; zero and
- * sum of a column must then be those of the codes minus 128), `nibbles` in two products that are exact everywhere.
+ * How codes beyond 127 reach the relaxed dot, whose second operand is only specified for 0..127: `unsigned` as they are
+ * (the engine reads bytes as unsigned), `signed` minus 128 (it reads them as signed; zeros, sums and bases of columns must
+ * then be those of the codes minus 128), `nibbles` in two products that are exact everywhere.
  */
 export type CodeForm = 'unsigned' | 'signed' | 'nibbles';
 
 export interface LinearOptions {
   readonly name: string;
-  readonly bits: 4 | 8;
   readonly relaxed: boolean;
-  readonly form: CodeForm;
+  /** The product of high halves, then that of low ones: for codes beyond 127 where the relaxed dot cannot take them. */
+  readonly nibbles?: boolean;
   /** Rows of a tile, at most 8. */
   readonly mr: number;
 }
 
-const LOW_NIBBLES = /* @__PURE__ */ i32.const(0x0f);
 const TAIL_ROW_BYTES = 32;
+/** The import of these modules. */
+const UNPACK_CODES = 0;
 
 /** Scratch that a call with these sizes needs, in bytes, for any variant and tile up to 8 rows. */
 export function linearScratchBytes(m: number, groups: number): number {
   const widenedRows = (m + 8) * groups * 8;
-  return 8 * TAIL_ROW_BYTES + groups * 64 + widenedRows;
+  return 8 * TAIL_ROW_BYTES + groups * (32 + 64) + widenedRows;
 }
 
-export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
+const PARAMETERS = Array.from({ length: 14 }, () => 'i32' as const);
+
+export function linearCodes({ name, relaxed, nibbles = false, mr }: LinearOptions) {
   return defineFunction(
     name,
-    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
-    ([m, n, groups, a, rows, panels, columns, out, outStride, scratch], local) => {
-      const [i, j, k, b, row, left, panel, unpacked, column] = Array.from({ length: 9 }, () => local('i32'));
-      const rowBytes = local('i32');
+    PARAMETERS,
+    ([m, n, groups, a, rows, panels, columns, out, outStride, scratch, bits, size, steps, stepStride], local) => {
+      const [i, j, k, b, row, left, unpacked] = Array.from({ length: 7 }, () => local('i32'));
+      const [rowBytes, codes, prepared, gate] = Array.from({ length: 4 }, () => local('i32'));
       const tileRows = Array.from({ length: mr }, (_, r) => r);
       const pointers = tileRows.map(() => local('i32'));
       const acc = tileRows.map(() => [local('v128'), local('v128')] as const);
@@ -86,49 +91,58 @@ export function linearCodes({ name, bits, relaxed, form, mr }: LinearOptions) {
         b.set(unpacked),
         ...products(),
         // The high nibbles came first: sixteen times their sum, then the low ones, which follow them in scratch.
-        ...(form === 'nibbles'
-          ? [...acc.flat().map((sum) => sum.set(i32x4.shl(sum, i32.const(4)))), ...products()]
-          : []),
+        ...(nibbles ? [...acc.flat().map((sum) => sum.set(i32x4.shl(sum, i32.const(4)))), ...products()] : []),
         row.set(i32.add(out, i32.add(i32.mul(i, outStride), i32.shl(j, i32.const(2))))),
         ...tileRows.flatMap((r) => [when(i32.lt_s(i32.add(i, i32.const(r)), m), epilogue(r))]),
       ];
 
       function epilogue(r: number): Statement[] {
         const record = i32.add(rows, i32.shl(i32.add(i, i32.const(r)), i32.const(4)));
-        const values = acc[r].map((sum, side) => {
-          const ofColumn = (field: number) => v128.load(column, 32 * field + 16 * side);
-          const ofRow = (field: number) => v128.load32_splat(record, 4 * field);
-          const zeros = i32x4.add(i32x4.mul(ofColumn(1), ofRow(1)), i32x4.mul(ofColumn(2), ofRow(2)));
-          const scaled = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, zeros)), f32x4.mul(ofColumn(0), ofRow(0)));
-          return f32x4.add(scaled, ofColumn(3));
-        });
+        const sides = (expression: (sum: Local<'v128'>, side: number) => Expr<'v128'>): Statement[] =>
+          acc[r].map((sum, side) => sum.set(expression(sum, side)));
         return [
-          left.set(i32.sub(n, j)),
+          gate.set(i32.load(record, 12)),
+          ...sides((sum, side) => {
+            const ofColumn = (field: number) => v128.load(columns, 32 * field + 16 * side);
+            const ofRow = (field: number) => v128.load32_splat(record, 4 * field);
+            const zeros = i32x4.add(i32x4.mul(ofColumn(1), ofRow(1)), i32x4.mul(ofColumn(2), ofRow(2)));
+            const scaled = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, zeros)), f32x4.mul(ofColumn(0), ofRow(0)));
+            return f32x4.add(scaled, ofColumn(3));
+          }),
+          when(
+            gate,
+            sides((sum, side) => {
+              const factor = v128.load(i32.add(row, gate), 16 * side);
+              return f32x4.add(v128.load(row, 16 * side), f32x4.mul(factor, sum));
+            }),
+          ),
           when(
             i32.ge_s(left, i32.const(8)),
-            values.map((value, side) => v128.store(row, value, 16 * side)),
-            [
-              ...values.map((value, side) => v128.store(scratch, value, 16 * side)),
-              copyFloats(local, scratch, row, left),
-            ],
+            acc[r].map((sum, side) => v128.store(row, sum, 16 * side)),
+            [...acc[r].map((sum, side) => v128.store(scratch, sum, 16 * side)), copyFloats(local, scratch, row, left)],
           ),
           row.set(i32.add(row, outStride)),
         ];
       }
 
-      const groupBytes = bits === 4 ? 16 : 32;
-      const ready = relaxed && bits === 8 && form === 'unsigned';
-      const scratchPanel = i32.add(scratch, i32.const(8 * TAIL_ROW_BYTES));
       return [
         rowBytes.set(i32.shl(groups, i32.const(relaxed ? 2 : 3))),
-        ...(relaxed ? [] : widen(local, a, i32.add(scratchPanel, i32.shl(groups, i32.const(6))), i32.mul(m, groups))),
+        codes.set(i32.add(scratch, i32.const(8 * TAIL_ROW_BYTES))),
+        prepared.set(i32.add(codes, i32.shl(groups, i32.const(5)))),
+        ...(relaxed ? [] : widen(local, a, i32.add(prepared, i32.shl(groups, i32.const(6))), i32.mul(m, groups))),
         count(j, n, 8, [
-          column.set(i32.add(columns, i32.shl(j, i32.const(4)))),
-          panel.set(i32.add(panels, i32.mul(i32.shr_u(j, i32.const(3)), i32.mul(groups, i32.const(groupBytes))))),
-          ...(ready
-            ? [unpacked.set(panel)]
-            : [unpacked.set(scratchPanel), ...unpack({ bits, relaxed, form }, local, panel, unpacked, groups)]),
+          left.set(i32.sub(n, j)),
+          unpacked.set(panels),
+          // Whole bytes need no unpacking.
+          when(i32.or(steps, i32.sub(bits, i32.const(8))), [
+            callImport(UNPACK_CODES, [groups, panels, codes, bits, size, steps]),
+            unpacked.set(codes),
+          ]),
+          ...(relaxed && !nibbles ? [] : prepare(relaxed, local, unpacked, prepared, groups)),
           count(i, m, mr, tile),
+          columns.set(i32.add(columns, i32.const(128))),
+          panels.set(i32.add(panels, i32.shl(i32.mul(groups, bits), i32.const(2)))),
+          steps.set(i32.add(steps, stepStride)),
         ]),
       ];
     },
@@ -170,52 +184,33 @@ function widen(local: NewLocal, a: Local<'i32'>, to: Expr<'i32'>, groups: Expr<'
   ];
 }
 
-/** Unpacks one panel to `to` in the order in which `products` reads it. */
-function unpack(
-  { bits, relaxed, form }: Pick<LinearOptions, 'bits' | 'relaxed' | 'form'>,
+/** Puts the codes at `panel` to `to`, and lets it point there: widened, or for the relaxed dot in nibbles. */
+function prepare(
+  relaxed: boolean,
   local: NewLocal,
   panel: Local<'i32'>,
-  to: Local<'i32'>,
+  to: Expr<'i32'>,
   groups: Expr<'i32'>,
 ): Statement[] {
-  const k = local('i32');
-  const target = local('i32');
-  const codes = [local('v128'), local('v128')] as const;
-  const mask = i8x16.splat(LOW_NIBBLES);
-  const load =
-    bits === 8
-      ? codes.map((register, side) => register.set(v128.load(panel, 16 * side)))
-      : [
-          codes[1].set(v128.load(panel)),
-          codes[0].set(v128.and(codes[1], mask)),
-          codes[1].set(i8x16.shr_u(codes[1], i32.const(4))),
-        ];
-  const store = (): Statement[] => {
-    if (!relaxed) return codes.flatMap((register, side) => widenedCodes(register, target, side));
-    if (form === 'signed') {
-      return codes.map((register, side) =>
-        v128.store(target, v128.xor(register, i8x16.splat(i32.const(0x80))), 16 * side),
-      );
-    }
-    if (form === 'unsigned') return codes.map((register, side) => v128.store(target, register, 16 * side));
-    const low = i32.add(target, i32.shl(groups, i32.const(5)));
-    return codes.flatMap((register, side) => [
-      v128.store(target, i8x16.shr_u(register, i32.const(4)), 16 * side),
-      v128.store(low, v128.and(register, mask), 16 * side),
-    ]);
-  };
+  const [k, target] = [local('i32'), local('i32')];
+  const codes = [local('v128'), local('v128')];
+  const low = i32.add(target, i32.shl(groups, i32.const(5)));
   return [
     target.set(to),
-    k.set(groups),
-    doWhile(
-      [
-        ...load,
-        ...store(),
-        panel.set(i32.add(panel, i32.const(bits === 4 ? 16 : 32))),
-        target.set(i32.add(target, i32.const(relaxed ? 32 : 64))),
-      ],
-      decrement(k),
-    ),
+    count(k, groups, 1, [
+      ...codes.map((register, side) => register.set(v128.load(panel, 16 * side))),
+      ...codes.flatMap((register, side) =>
+        relaxed
+          ? [
+              v128.store(target, i8x16.shr_u(register, i32.const(4)), 16 * side),
+              v128.store(low, v128.and(register, i8x16.splat(i32.const(0x0f))), 16 * side),
+            ]
+          : widenedCodes(register, target, side),
+      ),
+      panel.set(i32.add(panel, i32.const(32))),
+      target.set(i32.add(target, i32.const(relaxed ? 32 : 64))),
+    ]),
+    panel.set(to),
   ];
 }
 

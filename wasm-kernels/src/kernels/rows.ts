@@ -4,7 +4,7 @@
  */
 import { count, defineFunction, doWhile, type NewLocal, type WasmFunction, when } from '../asm/function.ts';
 import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type Statement, v128 } from '../asm/ops.ts';
-import { exponential, sigmoid } from './exponential.ts';
+import { sigmoid } from './exponential.ts';
 import {
   forBytes,
   integers,
@@ -75,13 +75,15 @@ function silu(local: NewLocal, bytes: Address): RowPass {
 }
 
 /**
- * Int8 of one row times `balance` [cols], asymmetric over its range, which always includes 0: with range = max - min,
- * r = 255 / range and scale = range / 255, zero = nearest-even(-128 - min r), q = nearest-even(x r) + zero in
- * -128..127. Writes q to `codes`, and to `record`: scale, the sum of q - zero, zero. A row of zeros gets scale 0.
+ * Codes of one row times `balance` [cols], asymmetric over its range, which always includes 0, in `steps` = 2^bits - 1
+ * steps: with range = max - min, r = steps / range, scale = range / steps and least = -2^(bits - 1),
+ * zero = nearest-even(least - min r), q = nearest-even(x r) + zero in least..-least - 1. Writes q to `codes` as int8, and
+ * to `record`: scale, the sum of q - zero, zero. A row of zeros gets scale 0.
  */
-function quantizeRow(local: NewLocal, bytes: Address, balance: Address) {
+function quantizeRow(local: NewLocal, bytes: Address, balance: Address, steps: Address) {
   const [at, target, zero, blocks] = Array.from({ length: 4 }, () => local('i32'));
-  const [low, high, factor, zeros, sum] = Array.from({ length: 5 }, () => local('v128'));
+  const [low, high, factor, zeros, sum, top, bottom] = Array.from({ length: 7 }, () => local('v128'));
+  const stepCount = f32.convert_i32_s(steps);
   const q = Array.from({ length: 4 }, () => local('v128'));
   const [least, range] = [local('f32'), local('f32')];
   const whereRanged = (value: Expr<'f32'>) => f32.select(value, f32.const(0), f32.gt(range, f32.const(LEAST_RANGE)));
@@ -90,12 +92,11 @@ function quantizeRow(local: NewLocal, bytes: Address, balance: Address) {
       f32x4.mul(v128.load(i32.add(from, at), 16 * vector), v128.load(i32.add(balance, at), 16 * vector));
     const quantize = (vector: number): Statement[] => {
       const code = i32x4.add(toIntegers(f32x4.mul(balanced(vector), factor)), zeros);
-      return [
-        q[vector].set(i32x4.max_s(i32x4.min_s(code, integers(127)), integers(-128))),
-        sum.set(i32x4.add(sum, q[vector])),
-      ];
+      return [q[vector].set(i32x4.max_s(i32x4.min_s(code, top), bottom)), sum.set(i32x4.add(sum, q[vector]))];
     };
     return [
+      top.set(i32x4.splat(i32.shr_u(steps, i32.const(1)))),
+      bottom.set(i32x4.sub(integers(-1), top)),
       low.set(v128.zero),
       high.set(v128.zero),
       ...forBytes(at, bytes, 16, [
@@ -105,10 +106,10 @@ function quantizeRow(local: NewLocal, bytes: Address, balance: Address) {
       ]),
       least.set(minLanes(low)),
       range.set(f32.sub(maxLanes(high), least)),
-      factor.set(f32x4.splat(whereRanged(f32.div(f32.const(255), range)))),
-      zeros.set(toIntegers(f32x4.sub(splat(-128), f32x4.mul(f32x4.splat(least), factor)))),
+      factor.set(f32x4.splat(whereRanged(f32.div(stepCount, range)))),
+      zeros.set(toIntegers(f32x4.sub(f32x4.convert_i32x4_s(bottom), f32x4.mul(f32x4.splat(least), factor)))),
       zero.set(i32x4.extract_lane(zeros, 0)),
-      f32.store(record, whereRanged(f32.div(range, f32.const(255)))),
+      f32.store(record, whereRanged(f32.div(range, stepCount))),
       i32.store(record, zero, 8),
       sum.set(v128.zero),
       target.set(codes),
@@ -161,15 +162,15 @@ function mapRows(name: string, pass: (local: NewLocal, bytes: Address) => RowPas
   });
 }
 
-/** (rows, cols, x, xStride, line, balance, codes, records): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
+/** (rows, cols, x, xStride, line, balance, codes, records, steps): quantizes the rows of x after `pass`, which writes to `line` [cols]. */
 function quantizeRows(name: string, pass?: (local: NewLocal, bytes: Address) => RowPass): WasmFunction {
   return defineFunction(
     name,
-    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
-    ([rows, cols, x, xStride, line, balance, codes, records], local) => {
+    ['i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
+    ([rows, cols, x, xStride, line, balance, codes, records, steps], local) => {
       const row = local('i32');
       const bytes = local('i32');
-      const quantize = quantizeRow(local, bytes, balance);
+      const quantize = quantizeRow(local, bytes, balance, steps);
       const body = pass
         ? [...pass(local, bytes)(x, line), ...quantize(line, codes, records)]
         : quantize(x, codes, records);
@@ -212,14 +213,14 @@ export const normModulateRows = defineFunction(
   },
 );
 
-/** (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, records); `line` is scratch [cols]. */
+/** (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, records, steps); `line` is scratch [cols]. */
 export const normModulateQuantizeRows = defineFunction(
   'norm_modulate_quantize',
-  [...NORM_PARAMETERS, 'i32', 'i32', 'i32', 'i32'],
-  ([rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, records], local) => {
+  [...NORM_PARAMETERS, 'i32', 'i32', 'i32', 'i32', 'i32'],
+  ([rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, records, steps], local) => {
     const [row, bytes, shiftRow, scaleRow] = Array.from({ length: 4 }, () => local('i32'));
     const pass = normModulate(local, bytes, eps, shiftRow, scaleRow);
-    const quantize = quantizeRow(local, bytes, balance);
+    const quantize = quantizeRow(local, bytes, balance, steps);
     return [
       bytes.set(bytesOf(cols)),
       count(row, rows, 1, [
@@ -278,42 +279,6 @@ export const addRows = defineFunction(
         line.set(i32.add(line, bytes)),
         x.set(i32.add(x, bytes)),
         out.set(i32.add(out, bytes)),
-      ]),
-    ];
-  },
-);
-
-/** (rows, cols, x, bias, scale): rows of x become softmax(x * scale + bias), in place; -10000 or -Infinity in bias hides. */
-export const softmaxRows = defineFunction(
-  'softmax',
-  ['i32', 'i32', 'i32', 'i32', 'f32'],
-  ([rows, cols, x, bias, scale], local) => {
-    const [row, bytes, at] = Array.from({ length: 3 }, () => local('i32'));
-    const v = local('v128');
-    const factor = local('v128');
-    const largest = local('v128');
-    const sum = local('v128');
-    const { exp, result } = exponential(local);
-    return [
-      bytes.set(bytesOf(cols)),
-      factor.set(f32x4.splat(scale)),
-      count(row, rows, 1, [
-        largest.set(splat(Number.NEGATIVE_INFINITY)),
-        ...forBytes(at, bytes, 16, [
-          v.set(f32x4.add(f32x4.mul(v128.load(i32.add(x, at)), factor), v128.load(i32.add(bias, at)))),
-          largest.set(f32x4.pmax(largest, v)),
-          v128.store(i32.add(x, at), v),
-        ]),
-        largest.set(f32x4.splat(maxLanes(largest))),
-        sum.set(v128.zero),
-        ...forBytes(at, bytes, 16, [
-          ...exp(f32x4.sub(v128.load(i32.add(x, at)), largest)),
-          sum.set(f32x4.add(sum, result)),
-          v128.store(i32.add(x, at), result),
-        ]),
-        sum.set(f32x4.splat(f32.div(f32.const(1), sumLanes(sum)))),
-        ...forBytes(at, bytes, 16, [v128.store(i32.add(x, at), f32x4.mul(v128.load(i32.add(x, at)), sum))]),
-        x.set(i32.add(x, bytes)),
       ]),
     ];
   },

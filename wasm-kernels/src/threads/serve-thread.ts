@@ -1,5 +1,5 @@
 /** The far side of a thread: the same kernels over the same memory, and chunks until it is told to stop. */
-import type { CodeForm } from '../load.ts';
+import { type CodeForm, exportsOf, type KernelExports, linearOfForm } from '../load.ts';
 import { Control } from './control.ts';
 
 /** What a thread is given; hosts can send all of it to a worker. */
@@ -20,15 +20,9 @@ type Kernel = (...args: number[]) => void;
 /** Blocks its thread until the control says stop. @param ready called when the kernels are there */
 export function serveThread(start: ThreadStart, ready: () => void): void {
   const control = new Control(start.control);
-  const env = { memory: start.memory };
-  const exported = Object.assign(
-    {},
-    ...start.modules.map((module) => new WebAssembly.Instance(module, { env }).exports),
-  );
-  const kernels = start.kernels.map((name): Kernel => {
-    const ofForm = name === 'linear_u8' ? exported[`${name}_${start.form}`] : undefined;
-    return ofForm ?? exported[name];
-  });
+  const exported = exportsOf(start.modules, start.memory);
+  const all = { ...exported, linear_u8: linearOfForm(exported, start.form) };
+  const kernels = start.kernels.map((name) => all[name as keyof KernelExports] as Kernel);
   ready();
   while (!control.stopped) {
     const claim = control.claim();

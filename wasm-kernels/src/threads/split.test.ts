@@ -27,19 +27,20 @@ type Take = (bytes: number) => number;
 type Shape = readonly [rows: number, cols: number, more: number];
 const quantizeRows = (take: Take, [m, k]: Shape, pad = 8) => [
   ...[m, k, take(4 * m * (k + pad)), 4 * (k + pad)],
-  ...[take(4 * k), take(4 * k), take(m * k), take(16 * m)],
+  ...[take(4 * k), take(4 * k), take(m * k), take(16 * m), 255],
 ];
 const linear =
-  (bits: number) =>
+  (bits: number, grouped: boolean) =>
   (take: Take, [m, k, n]: Shape) => [
     ...[m, n, k / 4, take((m + 8) * k), take(16 * m), take(((n + 7) >> 3) * k * bits), take(128 * ((n + 7) >> 3))],
-    ...[take(4 * m * (n + 3)), 4 * (n + 3), take(linearScratchBytes(m, k / 4))],
+    ...[take(4 * m * (n + 3)), 4 * (n + 3), take(linearScratchBytes(m, k / 4)), bits],
+    ...(grouped ? [1, take(4 * k * ((n + 7) >> 3)), 4 * k] : [k / 4, 0, 0]),
   ];
 
 /** Arguments of a call for a shape; `more` is outputs, or rows that share a vector, or keys. */
 const CALLS: { readonly [name in KernelName]?: (take: Take, shape: Shape) => number[] } = {
-  linear_u8: linear(8),
-  linear_u4: linear(4),
+  linear_u8: linear(8, false),
+  linear_u7: linear(5, true),
   gemm_f32: (take, [m, k, n]) => [
     ...[m, n, k, take(4 * (m + 6) * k), 4 * k, take(4 * k * (n + 8)), 32 * k, 32],
     ...[m % 2 ? 0 : take(4 * (n + 8)), take(4 * m * n), 4 * n, take(64)],
@@ -49,15 +50,19 @@ const CALLS: { readonly [name in KernelName]?: (take: Take, shape: Shape) => num
   ],
   norm_modulate_quantize: (take, [m, k, every]) => [
     ...[m, k, take(4 * m * k), take(8 * m * k), take(8 * m * k), every, 8 * k, 1e-6],
-    ...[take(4 * k), take(4 * k), take(m * k), take(16 * m)],
+    ...[take(4 * k), take(4 * k), take(m * k), take(16 * m), 31],
   ],
   gelu: (take, [m, k]) => [m, k, take(4 * m * k), take(4 * m * k)],
   silu: (take, [m, k]) => [m, k, take(4 * m * k), take(4 * m * k)],
   quantize: quantizeRows,
   gelu_quantize: quantizeRows,
+  rotate_rows: (take, [m]) => [
+    ...[m, 12, 4, take(4 * m * 48), take(4 * 48), take(4 * 144), take(4 * 48), take(4 * m * 48)],
+  ],
   gated_add: (take, [m, k, every]) => [m, k, take(4 * m * k), take(4 * m * k), every, 4 * k, take(4 * m * k)],
   add_rows: (take, [m, k, every]) => [m, k, take(4 * m * k), take(4 * every * k), every, take(4 * m * k)],
-  softmax: (take, [m, k]) => [m, k, take(4 * m * k), take(4 * k), 0.125],
+  softmax_block: (take, [m, k]) => [m, k, take(4 * m * k), take(4 * k), 0.125, take(16 * m), 1],
+  add_block: (take, [m, k]) => [m, k, take(4 * m * k), take(16 * m), take(4 * m * (k + 4)), 4 * (k + 4)],
   softmax_quantize: (take, [m, k]) => [m, k, take(4 * m * (k + 4)), 4 * (k + 4), take(m * k), take(16 * m)],
   quantize_keys: (take, [keys, depth]) => [
     ...[keys, depth, take(4 * keys * (depth + 4)), 4 * (depth + 4), 0.125, take(4 * (keys + 8)), 128],
@@ -84,10 +89,17 @@ for (const variant of supportedVariants()) {
   const memory = new WebAssembly.Memory({ initial: BYTES / 65536 });
   const kernels = instantiateKernels(modules.float, modules[variant]!, memory, variant);
   const initial = Float32Array.from({ length: BYTES / 4 }, (_, i) => (((i * 2654435761) >>> 0) / 2 ** 31 - 1) * 3);
-  const memoryAfter = (calls: readonly (readonly number[])[], name: KernelName) => {
+  const memoryAfter = (calls: readonly (readonly number[])[], name: KernelName, args: readonly number[]) => {
     new Float32Array(memory.buffer).set(initial);
+    if (name.startsWith('linear')) setGates(args);
     for (const args of calls) (kernels[name] as (...args: readonly number[]) => void)(...args);
     return memory.buffer.slice(FIRST);
+  };
+
+  /** Every third row is written, the others are added to, times what lies where the activations are. */
+  const setGates = ([m, , , activations, records, , , out, outStride]: readonly number[]) => {
+    const words = new Int32Array(memory.buffer, records, 4 * m);
+    for (let i = 0; i < m; i++) words[4 * i + 3] = i % 3 === 0 ? 0 : activations - (out + i * outStride);
   };
 
   test(`${variant}: chunks of a call give the bits of the call`, () => {
@@ -109,7 +121,7 @@ for (const variant of supportedVariants()) {
             return chunk;
           });
           const [got, expected] = [calls, [args]].map((list) => {
-            const after = new Uint8Array(memoryAfter(list, name));
+            const after = new Uint8Array(memoryAfter(list, name, args));
             // What scratch holds afterwards is nobody's affair.
             if (own !== undefined) after.fill(0, own - FIRST, own - FIRST + how.scratch!.bytes(args));
             return after;
@@ -128,7 +140,7 @@ test('what the table names exists, and what does not pay is left to one thread',
   const options = { threads: 2, scratchBytes: 1 << 20 };
   assert.equal(split(SPLITS.gelu!, args, { ...options, leastCost: 4000 }), undefined);
   assert.ok(split(SPLITS.gelu!, args, { ...options, leastCost: 1 }));
-  const wide = [192, 384, 96, 0, 0, 0, 0, 0, 1536, 0];
-  assert.ok(split(SPLITS.linear_u4!, wide, { ...options, leastCost: 4000 }));
-  assert.equal(split(SPLITS.linear_u4!, wide, { threads: 2, scratchBytes: 1000, leastCost: 4000 }), undefined);
+  const wide = [192, 384, 96, 0, 0, 0, 0, 0, 1536, 0, 4, 96, 0, 0];
+  assert.ok(split(SPLITS.linear_u7!, wide, { ...options, leastCost: 4000 }));
+  assert.equal(split(SPLITS.linear_u7!, wide, { threads: 2, scratchBytes: 1000, leastCost: 4000 }), undefined);
 });

@@ -34,20 +34,23 @@ const COLUMNS = 16;
 const TILE = 6;
 const ROW_RECORD = 16;
 const COLUMN_RECORD = 128;
+/** Of a query of float attention. */
+const STATE = 16;
 
 const elements = (nanoseconds: number) => (a: Arguments) => nanoseconds * a[0] * a[1];
 
-// (m, n, groups, a, rows, panels, columns, out, outStride, scratch)
-const linear = (bits: 4 | 8): Split => ({
+// (m, n, groups, a, rows, panels, columns, out, outStride, scratch, bits, size, steps, stepStride)
+const linear: Split = {
   cost: (a) => (a[0] * a[1] * 4 * a[2]) / 100,
   axes: [
     {
       size: 1,
       unit: COLUMNS,
       begin: (a, column) => {
-        a[5] += (column / 8) * a[2] * 4 * bits;
+        a[5] += (column / 8) * a[2] * 4 * a[10];
         a[6] += (column / 8) * COLUMN_RECORD;
         a[7] += 4 * column;
+        a[12] += (column / 8) * a[13];
       },
     },
     {
@@ -61,7 +64,7 @@ const linear = (bits: 4 | 8): Split => ({
     },
   ],
   scratch: { index: 9, bytes: (a) => linearScratchBytes(a[0], a[2]) },
-});
+};
 
 // (m, n, k, a, aStride, panels, panelStride, rowStride, bias, out, outStride, tail)
 const gemm: Split = {
@@ -103,7 +106,7 @@ const vectors = (args: number[], row: number, every: number, stride: number, ...
   for (const index of at) args[index] += Math.floor(row / args[every]) * args[stride];
 };
 
-// (rows, cols, x, xStride, line, balance, codes, records)
+// (rows, cols, x, xStride, line, balance, codes, records, steps)
 const quantizeRows = (cost: number): Split => ({
   ...rows(cost, (a, row) => {
     a[2] += row * a[3];
@@ -114,8 +117,8 @@ const quantizeRows = (cost: number): Split => ({
 });
 
 export const SPLITS: { readonly [name in KernelName]?: Split } = {
-  linear_u8: linear(8),
-  linear_u4: linear(4),
+  linear_u7: linear,
+  linear_u8: linear,
   gemm_f32: gemm,
   // (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, out)
   norm_modulate: rows(
@@ -126,7 +129,7 @@ export const SPLITS: { readonly [name in KernelName]?: Split } = {
     },
     { period: (a) => a[5] },
   ),
-  // (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, records)
+  // (rows, cols, x, shift, scale, rowsPerVector, vectorStride, eps, line, balance, codes, records, steps)
   norm_modulate_quantize: {
     ...rows(
       1,
@@ -144,6 +147,20 @@ export const SPLITS: { readonly [name in KernelName]?: Split } = {
   silu: rows(1.5, (a, row) => floats(a, row, 2, 3)),
   quantize: quantizeRows(0.4),
   gelu_quantize: quantizeRows(1.7),
+  // (rows, order, block, x, factors, flips, line, out)
+  rotate_rows: {
+    cost: (a) => a[0] * a[1] * a[2] * (0.5 + 0.045 * a[1]),
+    axes: [
+      {
+        size: 0,
+        unit: 1,
+        begin: (a, row) => {
+          for (const index of [3, 7]) a[index] += 4 * row * a[1] * a[2];
+        },
+      },
+    ],
+    scratch: { index: 6, bytes: (a) => 4 * a[1] * a[2] },
+  },
   // (rows, cols, y, gate, rowsPerVector, vectorStride, x)
   gated_add: rows(
     0.2,
@@ -162,8 +179,17 @@ export const SPLITS: { readonly [name in KernelName]?: Split } = {
     },
     { period: (a) => a[4] },
   ),
-  // (rows, cols, x, bias, scale)
-  softmax: rows(2.2, (a, row) => floats(a, row, 2)),
+  // (rows, cols, x, bias, scale, states, last)
+  softmax_block: rows(2.2, (a, row) => {
+    floats(a, row, 2);
+    a[5] += row * STATE;
+  }),
+  // (rows, cols, y, states, out, outStride)
+  add_block: rows(0.2, (a, row) => {
+    floats(a, row, 2);
+    a[3] += row * STATE;
+    a[4] += row * a[5];
+  }),
   // (rows, cols, x, xStride, codes, records)
   softmax_quantize: rows(2.2, (a, row) => {
     a[2] += row * a[3];

@@ -41,7 +41,7 @@ export interface ThreadedKernels {
   close(): void;
 }
 
-/** Enough for a linear of 5000 inputs on 192 rows; wider ones run on one thread where they need scratch. */
+/** Enough for a linear of 4900 inputs on 192 rows; wider ones run on one thread where they need scratch. */
 export const THREAD_SCRATCH_BYTES = 2 ** 21;
 /** Handing a chunk to a thread that is awake takes about 1 microsecond. */
 const LEAST_COST = 4000;

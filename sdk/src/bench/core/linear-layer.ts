@@ -4,7 +4,7 @@
  * by the rounding of activations alone.
  */
 import type { LinearSource } from '@edge-dit/runtime/engines/engine';
-import { nibblesFromPanels, panelsFromCodes } from '@edge-dit/runtime/format/encodings';
+import { panelsFromCodes } from '@edge-dit/runtime/format/encodings';
 import { randomBytes, randomFloats } from './random-values.ts';
 
 export interface LinearLayer {
@@ -50,15 +50,14 @@ export function floatWeight({ outFeatures, inFeatures, codes, scale, zero }: Lin
 export function linearSource(layer: LinearLayer, form: WeightForm): LinearSource {
   const { outFeatures, inFeatures, codes, scale, zero, bias } = layer;
   if (form === 'f32') return { kind: 'float', outFeatures, inFeatures, bias, weight: floatWeight(layer) };
-  const fine = form === 'w8' ? FINER : 1;
-  const panels = panelsFromCodes(fine === 1 ? codes : codes.map((code) => code * fine), outFeatures, inFeatures);
+  const [bits, fine] = form === 'w8' ? ([8, FINER] as const) : ([4, 1] as const);
   return {
     kind: 'codes',
-    bits: form === 'w8' ? 8 : 4,
+    bits,
     outFeatures,
     inFeatures,
     bias,
-    panels: form === 'w8' ? panels : nibblesFromPanels(panels),
+    panels: panelsFromCodes(fine === 1 ? codes : codes.map((code) => code * fine), outFeatures, inFeatures, bits),
     scale: scale.map((step) => step / fine),
     zero: zero.map((code) => code * fine),
   };

@@ -2,8 +2,7 @@
  * Where the time of a step goes. The kernels of an engine are wrapped in timers, and its operations in counters of
  * multiply-adds. A clock of 1 ms is enough: what it misses of one call it adds to another, and calls are many.
  */
-import type { Engine } from '@edge-dit/runtime/engines/engine';
-import { matrixOf } from '@edge-dit/runtime/engines/engine';
+import { type Engine, type Linear, matrixOf, type Operand } from '@edge-dit/runtime/engines/engine';
 import type { Kernels } from '@edge-dit/wasm-kernels';
 import type { BenchHost } from './bench-host.ts';
 import { openVariant, openWrapped } from './engines.ts';
@@ -80,10 +79,17 @@ class KernelTimers {
 
   /** Counts the work of an engine's operations, and notes when it is in attention. */
   watch(engine: Engine): void {
-    const { apply, attention } = engine;
+    const { apply, applyInto, attention } = engine;
+    const count = ({ source }: Operand, { inFeatures, outFeatures }: Linear) => {
+      this.linearMacs += matrixOf(source).rows * inFeatures * outFeatures;
+    };
     engine.apply = (linear, operand) => {
-      this.linearMacs += matrixOf(operand.source).rows * linear.inFeatures * linear.outFeatures;
+      count(operand, linear);
       return apply.call(engine, linear, operand);
+    };
+    engine.applyInto = (x, linear, operand, gate) => {
+      count(operand, linear);
+      applyInto.call(engine, x, linear, operand, gate);
     };
     engine.attention = (q, k, v, options) => {
       const { rows, channels } = matrixOf(q);
@@ -115,9 +121,9 @@ class KernelTimers {
 type Kernel = (...args: number[]) => void;
 
 function classOf(kernel: string, inAttention: boolean): KernelClass {
-  if (kernel === 'softmax') return 'softmax';
+  if (kernel === 'softmax_block') return 'softmax';
   const moves = /transpose|pack|quantize/.test(kernel);
   if (inAttention) return moves ? 'attention layout' : 'attention product';
-  if (/^(linear|gemm)/.test(kernel)) return 'linear';
+  if (/^(linear|gemm|unpack|float)/.test(kernel)) return 'linear';
   return kernel.includes('quantize') ? 'quantize' : 'other rows';
 }

@@ -17,8 +17,9 @@ import { byteSize, integer, number, oneOf } from '../option-values.ts';
 import type { Output, Progress } from '../output.ts';
 import { duration, shortBytes } from '../quantities.ts';
 import type { Session } from '../session.ts';
+import { addTrustOptions, type TrustFlags, trustOf } from '../trust-options.ts';
 
-interface GenerateFlags {
+interface GenerateFlags extends TrustFlags {
   readonly model: string;
   readonly prompt?: string;
   readonly negativePrompt?: string;
@@ -40,7 +41,7 @@ const MAX_SEED = Number.MAX_SAFE_INTEGER;
 const MAX_COUNT = 1000;
 
 export function addGenerate(program: Command, session: Session): Command {
-  return program
+  const command = program
     .command('generate')
     .summary('make a picture with a published model')
     .description('Fetches a model from its store, verifies it, and makes pictures as an edge function does.')
@@ -67,7 +68,8 @@ export function addGenerate(program: Command, session: Session): Command {
     )
     .option('--threads <n>', 'threads; the picture does not depend on them', integer(1, 16), usualThreads())
     .option('--memory <size>', 'limit of the memory for wasm and buffers', byteSize, 2 * 2 ** 30)
-    .requiredOption('--out <file.png>', 'where to write')
+    .requiredOption('--out <file.png>', 'where to write');
+  return addTrustOptions(command)
     .addHelpText(
       'after',
       `
@@ -93,6 +95,7 @@ async function run(flags: GenerateFlags, { output, signal }: Session): Promise<v
   const pipeline = await Pipeline.open({
     store,
     model,
+    trust: trustOf(flags, model),
     kernels: await compileKernels({ shared: threads > 1 }),
     variant: flags.variant,
     openEngine: threads > 1 ? threadedEngine({ threads, spawn: spawnNodeThread }) : undefined,

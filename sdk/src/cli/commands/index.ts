@@ -1,27 +1,49 @@
 /** The list of commands, in the order of the data. To add one: its file and its line here. */
 import type { Command } from 'commander';
 import type { Session } from '../session.ts';
+import { addAnalyze } from './analyze.ts';
 import { addBench } from './bench.ts';
+import { addCalibrate } from './calibrate.ts';
+import { addCompare } from './compare.ts';
+import { addCopy } from './copy.ts';
+import { addEval } from './eval.ts';
 import { addExportOnnx } from './export-onnx.ts';
 import { addGenerate } from './generate.ts';
 import { addInspect } from './inspect.ts';
+import { addKeygen } from './keygen.ts';
 import { addList } from './list.ts';
 import { addParity } from './parity.ts';
+import { addPlan } from './plan.ts';
+import { addPrune } from './prune.ts';
+import { addPublish } from './publish.ts';
 import { addQuantize } from './quantize.ts';
+import { addRollback } from './rollback.ts';
 import { addServe } from './serve.ts';
+import { addSign } from './sign.ts';
 import { addVerify } from './verify.ts';
 
 /** Adds itself to the program and returns itself. */
 export type AddCommand = (program: Command, session: Session) => Command;
 
 export const commands: readonly AddCommand[] = [
+  addCalibrate,
+  addAnalyze,
   addQuantize,
+  addPublish,
   addInspect,
+  addPlan,
   addVerify,
   addGenerate,
   addParity,
+  addEval,
+  addCompare,
   addExportOnnx,
   addServe,
   addBench,
   addList,
+  addCopy,
+  addRollback,
+  addPrune,
+  addKeygen,
+  addSign,
 ];

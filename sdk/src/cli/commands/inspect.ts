@@ -3,6 +3,7 @@ import { loadManifest } from '@edge-dit/runtime/load-manifest';
 import type { Command } from 'commander';
 import { describeModel, type ModelDescription } from '../../describe-model.ts';
 import { resolveModel } from '../../model-reference.ts';
+import { signatureFacts, signatureLine } from '../publishing.ts';
 import { counted, longBytes, plural, table } from '../quantities.ts';
 import type { Session } from '../session.ts';
 
@@ -26,10 +27,16 @@ Example:
       const { store, model } = await resolveModel(reference, { signal: session.signal });
       const { manifest, digest } = await loadManifest(store, model, { signal: session.signal });
       const description = describeModel(manifest, digest);
+      const signed = `  ${'signed'.padEnd(12)}  ${signatureLine(manifest)}`;
       const { layers: all, ...rest } = description;
       session.output.result({
-        json: { store: store.name, ...rest, ...(layers ? { layers: all } : {}) },
-        text: [`${model} in ${store.name}`, ...describe(description), ...(layers ? layerTable(description) : [])],
+        json: { store: store.name, ...rest, signature: signatureFacts(manifest), ...(layers ? { layers: all } : {}) },
+        text: [
+          `${model} in ${store.name}`,
+          signed,
+          ...describe(description),
+          ...(layers ? layerTable(description) : []),
+        ],
       });
     });
 }

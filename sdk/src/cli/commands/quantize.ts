@@ -12,15 +12,17 @@ import { describeModel } from '../../describe-model.ts';
 import { referenceOf } from '../../model-reference.ts';
 import { quantize } from '../../quantize/quantize.ts';
 import { recipeByName } from '../../recipes/index.ts';
-import type { Recipe } from '../../recipes/recipe.ts';
+import { calibrationNeeds, type Recipe } from '../../recipes/recipe.ts';
 import { openWritableStore } from '../../stores.ts';
 import { readUserFile } from '../files.ts';
 import { integer, lookup, number } from '../option-values.ts';
 import type { Progress } from '../output.ts';
+import { signatureLine } from '../publishing.ts';
 import { longBytes, plural } from '../quantities.ts';
 import type { Session } from '../session.ts';
+import { addSigningOptions, type SigningFlags, signingOf } from '../trust-options.ts';
 
-interface QuantizeFlags {
+interface QuantizeFlags extends SigningFlags {
   readonly recipe: Recipe;
   readonly out: { readonly place: string; readonly store: ReturnType<typeof openWritableStore> };
   readonly name?: string;
@@ -32,7 +34,7 @@ interface QuantizeFlags {
 }
 
 export function addQuantize(program: Command, session: Session): Command {
-  return program
+  const command = program
     .command('quantize')
     .summary('quantize a checkpoint and publish it to a store')
     .description(
@@ -53,7 +55,8 @@ export function addQuantize(program: Command, session: Session): Command {
       'prompts (or classes) to calibrate on, one a line (default: calibration_prompts.txt of the checkpoint)',
     )
     .option('--license <text>', "licence of the weights (default: of the checkpoint's model_card.json)")
-    .option('--attribution <text>', "whom to name (default: of the checkpoint's model_card.json)")
+    .option('--attribution <text>', "whom to name (default: of the checkpoint's model_card.json)");
+  return addSigningOptions(command)
     .addHelpText(
       'after',
       `
@@ -72,6 +75,7 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
       `"${model}" is not a model name (a-z, 0-9, ".", "_", "-", 100 characters at most); give one with --name.`,
     );
   }
+  const sign = await signingOf(flags);
   const checkpoint = await openCheckpoint(path);
   let bar: Progress | undefined;
   try {
@@ -80,6 +84,7 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
       recipe,
       model,
       store: out.store,
+      sign,
       defaults: { steps, guidance },
       license,
       attribution,
@@ -103,6 +108,8 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
     const { manifest, digest, pointer, sentObjects, sentBytes, skippedObjects, skippedBytes } = published;
     const { shards, floatBytes16, ratio } = describeModel(manifest, digest);
     const reference = referenceOf(out.place, model);
+    const { linears } = architectureByName(checkpoint.architecture).configure(checkpoint.config);
+    const calibrated = calibrationNeeds(recipe, linears).any;
     output.result({
       json: {
         model,
@@ -122,7 +129,8 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
         `  sent     ${plural(sentObjects, 'object')}, ${longBytes(sentBytes)}`,
         `  skipped  ${plural(skippedObjects, 'object')}, ${longBytes(skippedBytes)}: there already`,
         `  shards   ${longBytes(shards.bytes)}, ${ratio.toFixed(3)} of the float16 transformer's ${longBytes(floatBytes16)}`,
-        ...(recipe.balance ? [`  balance  ${balanceLine(manifest)}`] : []),
+        ...(sign === undefined ? [] : [`  signed   ${signatureLine(manifest)}`]),
+        ...(calibrated ? [`  calibration ${calibrationLine(manifest)}`] : []),
         `  digest   ${digest}`,
         `Next: edge-dit generate --model ${reference} ...`,
       ],
@@ -134,10 +142,10 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
   }
 }
 
-function balanceLine({ quantization }: Manifest): string {
+function calibrationLine({ quantization }: Manifest): string {
   const calibration = quantization?.calibration as { conditions?: unknown[]; steps?: number } | undefined;
   if (!calibration) return 'none: no prompts to calibrate on; give some with --calibration for better pictures';
-  return `channels, calibrated on ${plural(calibration.conditions?.length ?? 0, 'condition')} of ${calibration.steps} steps`;
+  return `${plural(calibration.conditions?.length ?? 0, 'condition')} of ${calibration.steps} steps`;
 }
 
 async function readConditions(path: string, { architecture, config }: Checkpoint): Promise<(string | number)[]> {

@@ -5,8 +5,9 @@ import type { Command } from 'commander';
 import { resolveModel } from '../../model-reference.ts';
 import { byteSize, integer, lookup } from '../option-values.ts';
 import type { Session } from '../session.ts';
+import { addTrustOptions, type TrustFlags, trustOf } from '../trust-options.ts';
 
-interface ServeFlags {
+interface ServeFlags extends TrustFlags {
   readonly model: string;
   readonly target: string;
   readonly port: number;
@@ -15,7 +16,7 @@ interface ServeFlags {
 }
 
 export function addServe(program: Command, session: Session): Command {
-  return program
+  const command = program
     .command('serve')
     .summary('serve a published model over HTTP')
     .description('Serves POST /generate, GET /models and GET /healthz over a published model until interrupted.')
@@ -23,7 +24,8 @@ export function addServe(program: Command, session: Session): Command {
     .requiredOption('--target <name>', 'where it runs: workerd or node (see "edge-dit list")')
     .option('--port <port>', 'port to listen on; 0 takes a free one', integer(0, 65_535), 8787)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
-    .option('--memory <size>', 'limit of the memory for wasm and buffers', byteSize, 128 * 2 ** 20)
+    .option('--memory <size>', 'limit of the memory for wasm and buffers', byteSize, 128 * 2 ** 20);
+  return addTrustOptions(command)
     .addHelpText(
       'after',
       `
@@ -43,11 +45,13 @@ async function run(flags: ServeFlags, session: Session): Promise<void> {
   const target = lookup(targetByName)(flags.target);
   const { store, model } = await resolveModel(flags.model, { signal });
   // A model that is not there is said now, not to the first visitor.
-  const { digest } = await loadManifest(store, model, { signal });
+  const trust = trustOf(flags, model);
+  const { digest } = await loadManifest(store, model, { signal, trust });
   output.note(`starting ${target.name}: ${target.summary}`);
   const served = await target.serve({
     store,
     models: [model],
+    trust,
     port,
     host,
     memoryLimitMb: Math.max(1, Math.floor(memory / 2 ** 20)),

@@ -5,31 +5,34 @@ import { verifyModel } from '../../verify-model.ts';
 import type { Progress } from '../output.ts';
 import { longBytes, plural } from '../quantities.ts';
 import type { Session } from '../session.ts';
+import { addTrustOptions, type TrustFlags, trustOf } from '../trust-options.ts';
 
 export function addVerify(program: Command, session: Session): Command {
-  return program
+  const command = program
     .command('verify')
     .summary('check every shard and file of a model')
     .description(
       'Fetches every shard and file of a model; checks digests, headers, names, shapes. Exit code 1 on damage.',
     )
-    .argument('<model>', '<store>/<name>, <store>#<name>, or a store that holds one model')
+    .argument('<model>', '<store>/<name>, <store>#<name>, or a store that holds one model');
+  return addTrustOptions(command)
     .addHelpText(
       'after',
       `
 Example:
   $ edge-dit verify https://models.example.com/emoji-w4a8`,
     )
-    .action((reference: string) => run(reference, session));
+    .action((reference: string, flags: TrustFlags) => run(reference, flags, session));
 }
 
-async function run(reference: string, session: Session): Promise<void> {
+async function run(reference: string, flags: TrustFlags, session: Session): Promise<void> {
   const { output, signal } = session;
   const { store, model } = await resolveModel(reference, { signal });
   let bar: Progress | undefined;
   try {
     const report = await verifyModel(store, model, {
       signal,
+      trust: trustOf(flags, model),
       onObject: (done, total) => {
         bar ??= output.progress('verifying', total, 'shards and files');
         bar.update(done);

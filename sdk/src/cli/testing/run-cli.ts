@@ -17,8 +17,13 @@ export interface RunningCli {
   shows(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<RegExpExecArray>;
 }
 
-export function startCli(args: readonly string[], cwd: string): RunningCli {
-  const child = spawn(process.execPath, [BINARY, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+/** `env` comes on top of the environment of this process. */
+export function startCli(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): RunningCli {
+  const child = spawn(process.execPath, [BINARY, ...args], {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const seen = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {
@@ -42,6 +47,10 @@ export function startCli(args: readonly string[], cwd: string): RunningCli {
   return { process: child, finished, shows };
 }
 
-export function runCli(args: readonly string[], cwd: string): Promise<Finished> {
-  return startCli(args, cwd).finished;
+export function runCli(
+  args: readonly string[],
+  cwd: string,
+  env?: Readonly<Record<string, string>>,
+): Promise<Finished> {
+  return startCli(args, cwd, env).finished;
 }

@@ -16,10 +16,10 @@ import { FsStore } from '@edge-dit/runtime/stores/fs';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import { MemoryStore } from '@edge-dit/runtime/stores/memory';
 import type { WritableStore } from '@edge-dit/runtime/stores/store';
+import { openWritableStore } from '../stores.ts';
 import { publish } from './publish.ts';
-import { openWritableStore } from './stores.ts';
 
-const fixture = new FsStore(fileURLToPath(new URL('../../runtime/fixtures/format-v1', import.meta.url)));
+const fixture = new FsStore(fileURLToPath(new URL('../../../runtime/fixtures/format-v1', import.meta.url)));
 const endpoint = process.env.S3_ENDPOINT;
 const skipS3 =
   endpoint === undefined
@@ -66,10 +66,18 @@ for (const { name, open, skip } of stores) {
     test('what was published loads again, byte for byte', async () => {
       store = await open();
       const seen: string[] = [];
-      const first = await publish({ store, ...model, onProgress: ({ key }) => seen.push(key) });
+      const first = await publish({ store, model: 'tiny', ...model, onProgress: ({ key }) => seen.push(key) });
       assert.deepEqual(
-        { ...first, digest: '' },
-        { sentObjects: 4, sentBytes: 2302, skippedObjects: 0, skippedBytes: 0, pointer: 'created', digest: '' },
+        { ...first, digest: '', manifest: undefined },
+        {
+          manifest: undefined,
+          sentObjects: 4,
+          sentBytes: 2302,
+          skippedObjects: 0,
+          skippedBytes: 0,
+          pointer: 'created',
+          digest: '',
+        },
       );
       assert.equal(seen.length, 4);
       assert.equal(seen[3], `manifests/${first.digest}.json`);
@@ -90,17 +98,25 @@ for (const { name, open, skip } of stores) {
           return store.put(key, ...rest);
         },
       };
-      const again = await publish({ store: watched, ...model });
+      const again = await publish({ model: 'tiny', store: watched, ...model });
       assert.deepEqual(
-        { ...again, digest: '' },
-        { sentObjects: 0, sentBytes: 0, skippedObjects: 4, skippedBytes: 2302, pointer: 'unchanged', digest: '' },
+        { ...again, digest: '', manifest: undefined },
+        {
+          manifest: undefined,
+          sentObjects: 0,
+          sentBytes: 0,
+          skippedObjects: 4,
+          skippedBytes: 2302,
+          pointer: 'unchanged',
+          digest: '',
+        },
       );
       assert.deepEqual(puts, []);
     });
 
     test('another version sends its manifest and moves the pointer', async () => {
       const manifest = { ...model.manifest, license: 'MIT' };
-      const changed = await publish({ store, ...model, manifest: () => manifest });
+      const changed = await publish({ store, model: 'tiny', ...model, manifest: () => manifest });
       assert.equal(changed.pointer, 'updated');
       assert.equal(changed.sentObjects, 1);
       assert.equal((await loadManifest(store, 'tiny')).manifest.license, 'MIT');
@@ -109,7 +125,7 @@ for (const { name, open, skip } of stores) {
     test('an object of the wrong size is replaced', async () => {
       const [{ sha256, bytes }] = model.shards;
       await store.put(shardKey(sha256), bytes.subarray(1));
-      const healed = await publish({ store, ...model });
+      const healed = await publish({ store, model: 'tiny', ...model });
       assert.equal(healed.sentBytes, bytes.length);
       assert.deepEqual(await read(store, 'tiny'), model);
     });
@@ -127,7 +143,7 @@ for (const { name, open, skip } of stores) {
         },
       };
       const manifest = { ...model.manifest, license: 'other' };
-      await assert.rejects(publish({ store: racing, ...model, manifest }), (error) => {
+      await assert.rejects(publish({ model: 'tiny', store: racing, ...model, manifest }), (error) => {
         assert.ok(isEdgeDitError(error, 'precondition-failed'));
         assert.match(error.message, /somebody else published "tiny" at the same time/);
         return true;
@@ -138,7 +154,7 @@ for (const { name, open, skip } of stores) {
 
 test('wrong credentials are store-denied', { skip: skipS3 }, async () => {
   const store = await s3({ AWS_SECRET_ACCESS_KEY: 'wrong' });
-  await assert.rejects(publish({ store, ...model }), (error) => {
+  await assert.rejects(publish({ store, model: 'tiny', ...model }), (error) => {
     assert.ok(isEdgeDitError(error, 'store-denied'), String(error));
     assert.match(error.message, /check the credentials/);
     assert.ok(!error.message.includes('wrong'));
@@ -150,7 +166,7 @@ test('a manifest without its bytes, or bytes that it does not name, are not publ
   const store = new MemoryStore();
   const refused = (change: Partial<Model>, message: RegExp) =>
     assert.rejects(
-      publish({ store, ...model, ...change }),
+      publish({ store, model: 'tiny', ...model, ...change }),
       (error) => isEdgeDitError(error) && message.test(error.message),
     );
   await refused({ shards: model.shards.slice(1) }, /shard 73a2.* of 320 bytes is in the manifest but was not given/);
@@ -164,11 +180,13 @@ test('a manifest without its bytes, or bytes that it does not name, are not publ
   await refused({ shards: wrong }, /SHA-256 is .* expected 73a2/);
   assert.equal(await store.head('models/tiny.json'), undefined);
   const signal = AbortSignal.abort();
-  await assert.rejects(publish({ store, ...model, signal }), (error) => isEdgeDitError(error, 'aborted'));
+  await assert.rejects(publish({ store, model: 'tiny', ...model, signal }), (error) =>
+    isEdgeDitError(error, 'aborted'),
+  );
 });
 
 test('a published folder is served by any web server', async () => {
-  const source = new FsStore(fileURLToPath(new URL('../../runtime/fixtures/format-v1', import.meta.url)));
+  const source = new FsStore(fileURLToPath(new URL('../../../runtime/fixtures/format-v1', import.meta.url)));
   const server = createServer(async (request, response) => {
     const object = await source.get((request.url ?? '').slice('/cdn/'.length)).catch(() => undefined);
     if (object === undefined) return void response.writeHead(404).end();

@@ -16,15 +16,15 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = { promptChars: 1000, steps: 100, side: 1024, bodyBytes: 65_536, waiting: 8 };
 
-const schema = z.partial(
-  z.strictObject({
-    promptChars: z.int().check(z.minimum(1), z.maximum(4096)),
-    steps: z.int().check(z.minimum(1), z.maximum(1000)),
-    side: z.int().check(z.minimum(1), z.maximum(4096)),
-    bodyBytes: z.int().check(z.minimum(1024), z.maximum(2 ** 20)),
-    waiting: z.int().check(z.minimum(0), z.maximum(1000)),
-  }),
-);
+const limit = (least: number, most: number) => z.optional(z.int().check(z.minimum(least), z.maximum(most)));
+
+const schema = z.strictObject({
+  promptChars: limit(1, 4096),
+  steps: limit(1, 1000),
+  side: limit(1, 4096),
+  bodyBytes: limit(1024, 2 ** 20),
+  waiting: limit(0, 1000),
+});
 
 /** Completes limits with the defaults. @throws EdgeDitError `invalid-argument` naming the limit */
 export function limitsOf(given: unknown = {}): Limits {

@@ -15,7 +15,7 @@ const trustPolicy = z.strictObject({
   /** Whether manifests without a signature are refused. Default true. */
   required: z.optional(z.boolean()),
   /** By name of the model, the least `sequence` that is accepted: what is older was replaced for a reason. */
-  minimumSequence: z.optional(z.record(z.string(), z.int())),
+  minimumSequence: z.optional(z.catchall(z.object({}), z.int())),
 });
 
 export type TrustPolicy = Readonly<z.infer<typeof trustPolicy>>;

@@ -10,6 +10,10 @@ export const zodMessages = {
   error: (issue: Issue): string => MESSAGES[issue.code as string]?.(issue) ?? 'Invalid input',
 };
 
+/** All that a schema refused, in one line. */
+export const problemsOf = ({ issues }: z.core.$ZodError): string =>
+  issues.map(({ path, message }) => `${path.join('.') || '(top)'}: ${message}`).join('; ');
+
 const list = (values: unknown) => (values as unknown[]).map((value) => JSON.stringify(value)).join(' or ');
 const typeOf = (value: unknown) => (value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value);
 

@@ -3,7 +3,7 @@
  * minutes on many; what is done is kept in the folder of --work, so it may be stopped at any time and started again, here
  * or on a machine to which the folder was copied. Writes examples/cifar10/results/classes.json.
  *
- *   npm run evidence:cifar -- --recipes w8a8,w4a8 --threads 64
+ *   npm run evidence:cifar -- --threads 64
  *
  * Needs the checkpoints `cifar10-dit` and `cifar10-vit` and the real pictures, which are not part of this repository.
  */
@@ -22,7 +22,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const { values: flags } = parseArgs({
   options: {
     /** Comma-separated: what to make of the checkpoint and evaluate. */
-    recipes: { type: 'string', default: 'w8a8,w4a8' },
+    recipes: { type: 'string', default: 'w8a8,vidit-q-w8a8,vidit-q-w4a8-mp' },
     /** Comma-separated: models that --work/store has already, for example of a mixed-precision search. */
     models: { type: 'string', default: '' },
     pictures: { type: 'string', default: '2000' },
@@ -49,7 +49,8 @@ async function evaluate(): Promise<ClassEvaluation> {
   await publishFloatReference(checkpoint, store);
   for (const name of listOf(flags.recipes)) {
     console.log(`quantizing to ${name}`);
-    await quantize({ checkpoint, recipe: recipeByName(name), model: name, store });
+    const defaults = { steps: Number(flags.steps), guidance: Number(flags.guidance) };
+    await quantize({ checkpoint, recipe: recipeByName(name), model: name, store, defaults, cache: flags.work });
   }
   await checkpoint.close();
   const started = performance.now();

@@ -63,7 +63,7 @@ async function evaluateRecipes(checkpoint: Checkpoint): Promise<Evaluation> {
   await publishFloatReference(checkpoint, store);
   for (const recipe of evaluated) {
     console.error(`quantizing: ${recipe.name}`);
-    await quantize({ checkpoint, recipe, model: recipe.name, store });
+    await quantize({ checkpoint, recipe, model: recipe.name, store, cache: kept });
   }
   const conditions = readPrompts(readFileSync(join(example, 'evaluation_prompts.txt'), 'utf8'));
   return evaluate({

@@ -6,5 +6,6 @@ import { MODULES, VARIANTS } from './kernels/index.ts';
 
 const write = (name: string, module: Uint8Array) => writeFileSync(new URL(`${name}.wasm`, import.meta.url), module);
 
-for (const name of MODULES) write(`kernels.${name}`, assembleKernels(name));
+// Bundles carry these: without the names that only profilers read.
+for (const name of MODULES) write(`kernels.${name}`, assembleKernels(name, { names: false }));
 for (const variant of VARIANTS) write(`bench/ceiling.${variant}`, assembleCeiling(variant));

@@ -4,6 +4,7 @@
  */
 import type { Engine } from '../engines/engine.ts';
 import type { ConfiguredArchitecture, ModelWeights } from '../models/architecture.ts';
+import type { CheckpointLayout } from '../models/checkpoint-layouts.ts';
 
 export interface Classified {
   /** What the last layer reads: [pictures, features]. */
@@ -17,7 +18,8 @@ export interface Classifier {
   classify(pictures: Float32Array): Promise<Classified>;
 }
 
-export interface ConfiguredClassifier extends Pick<ConfiguredArchitecture, 'linears' | 'tables' | 'layouts'> {
+export interface ConfiguredClassifier extends Pick<ConfiguredArchitecture, 'linears' | 'tables'> {
+  readonly layout: CheckpointLayout;
   /** Height and width of a picture. */
   readonly size: number;
   readonly features: number;

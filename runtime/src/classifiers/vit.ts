@@ -6,15 +6,9 @@
 import * as z from 'zod/mini';
 import type { Engine, Linear, Modulation, Tensor } from '../engines/engine.ts';
 import { EdgeDitError } from '../errors.ts';
-import type { CheckpointTensor, LinearSpec, ModelWeights, TableSpec } from '../models/architecture.ts';
-import {
-  type AttentionLayers,
-  attentionLayers,
-  attentionLinears,
-  island,
-  sameNames,
-  selfAttention,
-} from '../models/blocks.ts';
+import type { LinearSpec, ModelWeights, TableSpec } from '../models/architecture.ts';
+import { type AttentionLayers, attentionLayers, attentionLinears, island, selfAttention } from '../models/blocks.ts';
+import { type CheckpointTensor, sameNames } from '../models/checkpoint-layouts.ts';
 import { MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig, size } from '../models/config.ts';
 import { patchify } from '../models/patches.ts';
 import type { Classified, Classifier, ClassifierArchitecture } from './classifier.ts';
@@ -232,7 +226,7 @@ export const vit: ClassifierArchitecture = {
       classes: d.classes,
       linears: linearsOf(d),
       tables: tablesOf(d),
-      layouts: [{ naming: 'timm', tensors: timmTensors(d), ignored: [] }],
+      layout: { naming: 'timm', tensors: timmTensors(d), ignored: [] },
       build: (weights, engine) => new VisionTransformer(d, weights, engine),
     };
   },

@@ -50,19 +50,22 @@ const sha256 = z.string().check(z.regex(SHA256_HEX, 'must be 64 lower-case hex d
 const text = z.string().check(z.maxLength(MAX_TEXT_LENGTH));
 const label = z.string().check(z.minLength(1), z.maxLength(MAX_NAME_LENGTH));
 const bits = whole(1, 32);
-const record = z.record(z.string(), z.unknown());
 
-export const tensorRecord = z.strictObject({
+const packed = {
   name,
   shape: each(whole(1, MAX_ELEMENTS), MAX_RANK),
+  length: whole(1, MAX_SHARD_BYTES),
+};
+
+/** What a tensor must be before it has a place in a shard. */
+export const packedRecord = z.strictObject(packed);
+
+export const tensorRecord = z.strictObject({
+  ...packed,
   encoding: label,
   shard: whole(0, MAX_SHARDS - 1),
   offset: whole(ALIGNMENT, MAX_SHARD_BYTES).check(aligned),
-  length: whole(1, MAX_SHARD_BYTES),
 });
-
-/** What a tensor must be before it has a place in a shard. */
-export const packedRecord = z.pick(tensorRecord, { name: true, shape: true, length: true });
 
 export const shardRecord = z.strictObject({
   sha256,
@@ -91,7 +94,7 @@ const classConditioning = z.strictObject({
 });
 
 const pipeline = z.strictObject({
-  space: z.enum(['pixel', 'latent']),
+  space: z.literal(['pixel', 'latent']),
   conditioning: z.discriminatedUnion('type', [textConditioning, classConditioning]),
   vae: z.optional(
     z.strictObject({
@@ -108,7 +111,7 @@ const quantization = z.looseObject({
   recipe: label,
   activations: label,
   layers: each(z.looseObject({ name, weightBits: bits, activationBits: bits }), MAX_TENSORS),
-  attention: z.optional(z.enum(['float', 'int8'])),
+  attention: z.optional(z.literal(['float', 'int8'])),
   floatBytes16: z.int().check(z.minimum(0)),
   calibration: z.optional(z.looseObject({ sha256: z.optional(sha256) })),
 });
@@ -134,7 +137,7 @@ export const manifestSchema = z.object({
   version: z.literal(1),
   model: z.string().check(z.regex(MODEL_NAME, 'must be a model name: a-z, 0-9, ".", "_", "-", 100 characters at most')),
   architecture: label,
-  config: record,
+  config: z.looseObject({}),
   sampler: z.looseObject({ _class_name: label }),
   defaults: z.strictObject({ steps: whole(1, 1000), guidance: z.number().check(z.minimum(0), z.maximum(100)) }),
   pipeline,

@@ -18,6 +18,17 @@ export interface LinearSpec {
    * unless a recipe names them: embedders, projections of conditions, the last layer.
    */
   readonly role: 'body' | 'modulation' | 'island';
+  /** Where what it reads can be scaled by channel beforehand, so that quantization can leave a balance there. */
+  readonly scaledBy?: InputScale;
+}
+
+/**
+ * The layer of which an input is the output, or an average of outputs, channel by channel; or, with `shift` and `scale`,
+ * the layer which makes the vectors of the input's modulation norm(x) (1 + scale) + shift: their numbers among its outputs.
+ */
+export interface InputScale {
+  readonly linear: string;
+  readonly modulation?: { readonly shift: number; readonly scale: number };
 }
 
 /** Any other tensor: stored in float, given to the model as numbers. */
@@ -25,20 +36,6 @@ export interface TableSpec {
   readonly name: string;
   readonly shape: readonly number[];
   readonly group: string;
-}
-
-/** A tensor that a checkpoint must hold, and which canonical tensors its rows are, from the first row on. */
-export interface CheckpointTensor {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly gives: readonly { readonly name: string; readonly shape: readonly number[] }[];
-}
-
-export interface CheckpointLayout {
-  readonly naming: string;
-  readonly tensors: readonly CheckpointTensor[];
-  /** Tensors that may be there and say nothing that the config does not. */
-  readonly ignored: readonly string[];
 }
 
 export interface ModelWeights {
@@ -104,8 +101,6 @@ export interface ConfiguredArchitecture {
   readonly geometry: Geometry;
   readonly linears: readonly LinearSpec[];
   readonly tables: readonly TableSpec[];
-  /** One for each naming in use; the one whose tensors a checkpoint has is taken. */
-  readonly layouts: readonly CheckpointLayout[];
   build(weights: ModelWeights, engine: Engine): Transformer;
 }
 

@@ -2,7 +2,7 @@
 
 import type { AttentionPrecision, Engine, Linear, Tensor } from '../engines/engine.ts';
 import { EdgeDitError } from '../errors.ts';
-import type { CheckpointTensor, LinearSpec, ModelWeights, TableSpec } from './architecture.ts';
+import type { InputScale, LinearSpec, ModelWeights } from './architecture.ts';
 
 /** attn.{to_q,to_k,to_v,to_out.0}: keys and values read `contextWidth` channels. */
 export function attentionLinears(
@@ -11,22 +11,31 @@ export function attentionLinears(
   contextWidth: number,
   bias: boolean,
   group: string,
+  scaledBy?: InputScale,
 ): LinearSpec[] {
-  const part = (suffix: string, inFeatures: number, withBias: boolean): LinearSpec => {
-    return { name: `${name}.${suffix}`, outFeatures: width, inFeatures, bias: withBias, group, role: 'body' };
+  const part = (suffix: string, inFeatures: number, withBias: boolean, scale = scaledBy): LinearSpec => {
+    const sizes = { outFeatures: width, inFeatures, bias: withBias };
+    return { name: `${name}.${suffix}`, ...sizes, group, role: 'body', scaledBy: scale };
   };
   return [
     part('to_q', width, bias),
     part('to_k', contextWidth, bias),
     part('to_v', contextWidth, bias),
-    part('to_out.0', width, true),
+    part('to_out.0', width, true, { linear: `${name}.to_v` }),
   ];
 }
 
-export function feedForwardLinears(name: string, width: number, hidden: number, group: string): LinearSpec[] {
+export function feedForwardLinears(
+  name: string,
+  width: number,
+  hidden: number,
+  group: string,
+  scaledBy?: InputScale,
+): LinearSpec[] {
+  const shared = { bias: true, group, role: 'body' } as const;
   return [
-    { name: `${name}.net.0.proj`, outFeatures: hidden, inFeatures: width, bias: true, group, role: 'body' },
-    { name: `${name}.net.2`, outFeatures: width, inFeatures: hidden, bias: true, group, role: 'body' },
+    { name: `${name}.net.0.proj`, outFeatures: hidden, inFeatures: width, ...shared, scaledBy },
+    { name: `${name}.net.2`, outFeatures: width, inFeatures: hidden, ...shared },
   ];
 }
 
@@ -38,17 +47,6 @@ export function island(
   role: LinearSpec['role'] = 'island',
 ): LinearSpec {
   return { name, outFeatures, inFeatures, bias: true, group, role };
-}
-
-/** A checkpoint whose names and shapes are the canonical ones, but for those that `shapes` spells otherwise. */
-export function sameNames(
-  linears: readonly LinearSpec[],
-  tables: readonly TableSpec[],
-  shapes: Readonly<Record<string, readonly number[]>> = {},
-): CheckpointTensor[] {
-  return [...canonicalTensors(linears), ...tables].map(({ name, shape }) => {
-    return { name, shape: shapes[name] ?? shape, gives: [{ name, shape }] };
-  });
 }
 
 export function canonicalTensors(linears: readonly LinearSpec[]): { name: string; shape: readonly number[] }[] {

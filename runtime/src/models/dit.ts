@@ -8,10 +8,10 @@ import type { Engine, Linear, Tensor } from '../engines/engine.ts';
 import { EdgeDitError } from '../errors.ts';
 import type {
   Architecture,
-  CheckpointTensor,
   Conditions,
   ConfiguredArchitecture,
   ForwardHooks,
+  InputScale,
   LinearSpec,
   ModelWeights,
   Session,
@@ -27,7 +27,6 @@ import {
   feedForwardLinears,
   island,
   modulationOf,
-  sameNames,
   selfAttention,
   timeMlp,
 } from './blocks.ts';
@@ -144,6 +143,11 @@ function facebookDimensions(raw: Readonly<Record<string, unknown>>): Dimensions 
 /** Canonical name of the embedder that block `i` uses; diffusers' last layer uses block 0's. */
 export const embedderOf = (d: Dimensions, i: number) => (d.shared ? 'emb' : `transformer_blocks.${i}.norm1.emb`);
 
+/** The vectors of a block are shift, scale and gate of its attention, then of its feed forward. */
+const modulatedBy = (block: string, shift: number): InputScale => {
+  return { linear: `${block}.norm1.linear`, modulation: { shift, scale: shift + 1 } };
+};
+
 function linearsOf(d: Dimensions): LinearSpec[] {
   const embedder = (name: string, group: string) => [
     island(`${name}.timestep_embedder.linear_1`, d.width, TIMESTEP_CHANNELS, group),
@@ -155,8 +159,8 @@ function linearsOf(d: Dimensions): LinearSpec[] {
     return [
       ...(d.shared ? [] : embedder(embedderOf(d, i), group)),
       island(`${name}.norm1.linear`, 6 * d.width, d.width, group, 'modulation'),
-      ...attentionLinears(`${name}.attn1`, d.width, d.width, d.bias, group),
-      ...feedForwardLinears(`${name}.ff`, d.width, d.hidden, group),
+      ...attentionLinears(`${name}.attn1`, d.width, d.width, d.bias, group, modulatedBy(name, 0)),
+      ...feedForwardLinears(`${name}.ff`, d.width, d.hidden, group, modulatedBy(name, 3)),
     ];
   });
   return [
@@ -175,43 +179,6 @@ function tablesOf(d: Dimensions): TableSpec[] {
   if (!d.shared) return Array.from({ length: d.depth }, (_, i) => classes(embedderOf(d, i), `block.${i}`));
   const tokens = (d.sampleSize / d.patch) * (d.sampleSize / d.patch);
   return [{ name: 'pos_embed.pos_embed', shape: [tokens, d.width], group: 'start' }, classes('emb', 'start')];
-}
-
-function facebookTensors(d: Dimensions): CheckpointTensor[] {
-  const square = [d.width, d.width];
-  const renamed = (name: string, canonical: string, shape: readonly number[], stored = shape): CheckpointTensor => {
-    return { name, shape: stored, gives: [{ name: canonical, shape }] };
-  };
-  const layer = (name: string, canonical: string, shape: readonly number[], stored = shape) => [
-    renamed(`${name}.weight`, `${canonical}.weight`, shape, stored),
-    renamed(`${name}.bias`, `${canonical}.bias`, [shape[0]]),
-  ];
-  const blocks = Array.from({ length: d.depth }, (_, i) => {
-    const [name, canonical] = [`blocks.${i}`, `transformer_blocks.${i}`];
-    const qkv = (suffix: string, shape: readonly number[]) =>
-      ['to_q', 'to_k', 'to_v'].map((part) => ({ name: `${canonical}.attn1.${part}.${suffix}`, shape }));
-    return [
-      { name: `${name}.attn.qkv.weight`, shape: [3 * d.width, d.width], gives: qkv('weight', square) },
-      { name: `${name}.attn.qkv.bias`, shape: [3 * d.width], gives: qkv('bias', [d.width]) },
-      ...layer(`${name}.attn.proj`, `${canonical}.attn1.to_out.0`, square),
-      ...layer(`${name}.mlp.fc1`, `${canonical}.ff.net.0.proj`, [d.hidden, d.width]),
-      ...layer(`${name}.mlp.fc2`, `${canonical}.ff.net.2`, [d.width, d.hidden]),
-      ...layer(`${name}.adaLN_modulation.1`, `${canonical}.norm1.linear`, [6 * d.width, d.width]),
-    ];
-  });
-  const tokens = (d.sampleSize / d.patch) * (d.sampleSize / d.patch);
-  const values = d.inChannels * d.patch * d.patch;
-  const convolution = [d.width, d.inChannels, d.patch, d.patch];
-  return [
-    renamed('pos_embed', 'pos_embed.pos_embed', [tokens, d.width], [1, tokens, d.width]),
-    ...layer('x_embedder.proj', 'pos_embed.proj', [d.width, values], convolution),
-    ...layer('t_embedder.mlp.0', 'emb.timestep_embedder.linear_1', [d.width, TIMESTEP_CHANNELS]),
-    ...layer('t_embedder.mlp.2', 'emb.timestep_embedder.linear_2', square),
-    renamed('y_embedder.embedding_table.weight', 'emb.class_embedder.embedding_table.weight', [d.labels, d.width]),
-    ...blocks.flat(),
-    ...layer('final_layer.adaLN_modulation.1', 'proj_out_1', [2 * d.width, d.width]),
-    ...layer('final_layer.linear', 'proj_out_2', [d.patch * d.patch * d.outChannels, d.width]),
-  ];
 }
 
 interface Block {
@@ -341,12 +308,6 @@ export const dit: Architecture = {
   names: ['DiTTransformer2DModel', 'DiT'],
   configure(raw): ConfiguredArchitecture {
     const d = dimensions(raw);
-    const linears = linearsOf(d);
-    const tables = tablesOf(d);
-    const convolution = { 'pos_embed.proj.weight': [d.width, d.inChannels, d.patch, d.patch] };
-    const layout = d.shared
-      ? { naming: 'facebookresearch/DiT', tensors: facebookTensors(d), ignored: [] }
-      : { naming: 'diffusers', tensors: sameNames(linears, tables, convolution), ignored: ['pos_embed.pos_embed'] };
     return {
       geometry: {
         inChannels: d.inChannels,
@@ -357,9 +318,8 @@ export const dit: Architecture = {
         fixedSize: d.shared,
         conditioning: { kind: 'class', classes: d.classes },
       },
-      linears,
-      tables,
-      layouts: [layout],
+      linears: linearsOf(d),
+      tables: tablesOf(d),
       build: (weights, engine) => new DiT(d, weights, engine),
     };
   },

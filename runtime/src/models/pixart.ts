@@ -26,7 +26,6 @@ import {
   feedForwardLinears,
   island,
   modulationOf,
-  sameNames,
   selfAttention,
   timeMlp,
 } from './blocks.ts';
@@ -291,9 +290,6 @@ export const pixart: Architecture = {
   names: ['PixArtTransformer2DModel'],
   configure(raw): ConfiguredArchitecture {
     const d = dimensions(raw);
-    const linears = linearsOf(d);
-    const tables = tablesOf(d);
-    const convolution = { 'pos_embed.proj.weight': [d.width, d.inChannels, d.patch, d.patch] };
     return {
       geometry: {
         inChannels: d.inChannels,
@@ -304,15 +300,8 @@ export const pixart: Architecture = {
         fixedSize: false,
         conditioning: { kind: 'text', channels: d.captionChannels ?? d.context, microConditions: d.microConditions },
       },
-      linears,
-      tables,
-      layouts: [
-        {
-          naming: 'diffusers',
-          tensors: sameNames(linears, tables, convolution),
-          ignored: ['pos_embed.pos_embed', 'y_embedding', 'caption_projection.y_embedding'],
-        },
-      ],
+      linears: linearsOf(d),
+      tables: tablesOf(d),
       build: (weights, engine) => new PixArt(d, weights, engine),
     };
   },

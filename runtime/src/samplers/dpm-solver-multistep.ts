@@ -28,10 +28,7 @@ const FEW_STEPS = 15;
 
 /** Python writes -Infinity into JSON, which readers turn into a number, a string or null. */
 const lambdaMin = z.pipe(
-  z._default(
-    z.union([z.number(), z.literal(Number.NEGATIVE_INFINITY), z.literal('-Infinity'), z.null()]),
-    Number.NEGATIVE_INFINITY,
-  ),
+  z._default(z.union([z.number(), z.literal([Number.NEGATIVE_INFINITY, '-Infinity', null])]), Number.NEGATIVE_INFINITY),
   z.transform((value) => (typeof value === 'number' ? value : Number.NEGATIVE_INFINITY)),
 );
 
@@ -39,9 +36,9 @@ const lambdaMin = z.pipe(
 const options = {
   ...multistepOptions,
   // The other names are those of other solvers' configs, which diffusers reads so.
-  algorithm_type: z._default(z.enum(['dpmsolver++', 'deis']), 'dpmsolver++'),
+  algorithm_type: z._default(z.literal(['dpmsolver++', 'deis']), 'dpmsolver++'),
   solver_type: z.pipe(
-    z._default(z.enum(['midpoint', 'heun', 'logrho', 'bh1', 'bh2']), 'midpoint'),
+    z._default(z.literal(['midpoint', 'heun', 'logrho', 'bh1', 'bh2']), 'midpoint'),
     z.transform((type) => (type === 'heun' ? 'heun' : 'midpoint')),
   ),
   euler_at_final: z._default(z.boolean(), false),

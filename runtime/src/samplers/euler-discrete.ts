@@ -27,7 +27,7 @@ const NAME = 'EulerDiscreteScheduler';
 const options = {
   ...betaOptions,
   prediction_type: z.pipe(
-    z._default(z.enum(['epsilon', 'sample', 'original_sample', 'v_prediction']), 'epsilon'),
+    z._default(z.literal(['epsilon', 'sample', 'original_sample', 'v_prediction']), 'epsilon'),
     z.transform((type) => (type === 'original_sample' ? 'sample' : type)),
   ),
   interpolation_type: z._default(z.literal('linear'), 'linear'),
@@ -35,7 +35,7 @@ const options = {
   sigma_min: z._default(z.nullable(z.number().check(z.positive())), null),
   sigma_max: z._default(z.nullable(z.number().check(z.positive())), null),
   timestep_spacing: z._default(timestepSpacing, 'linspace'),
-  timestep_type: z._default(z.enum(['discrete', 'continuous']), 'discrete'),
+  timestep_type: z._default(z.literal(['discrete', 'continuous']), 'discrete'),
   steps_offset: stepsOffset,
   final_sigmas_type: finalSigmasType,
   use_exponential_sigmas: off,

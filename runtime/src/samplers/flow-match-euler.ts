@@ -19,9 +19,9 @@ const options = {
   use_karras_sigmas: flag,
   sigma_min: z._default(z.nullable(z.number().check(z.positive())), null),
   sigma_max: z._default(z.nullable(z.number().check(z.positive())), null),
-  sigma_schedule: z.optional(z.enum(['linear'])),
+  sigma_schedule: z.optional(z.literal('linear')),
   prediction_type: z.pipe(
-    z._default(z.enum(['flow', 'flow_prediction', 'sample']), 'flow'),
+    z._default(z.literal(['flow', 'flow_prediction', 'sample']), 'flow'),
     z.transform((type) => (type === 'sample' ? 'sample' : 'flow')),
   ),
   use_dynamic_shifting: off,

@@ -8,10 +8,10 @@ import { EdgeDitError } from '../errors.ts';
 export type Prediction = 'epsilon' | 'sample' | 'v_prediction' | 'flow';
 
 /** The `prediction_type` of variance-preserving samplers. */
-export const vpPrediction = z._default(z.enum(['epsilon', 'sample', 'v_prediction']), 'epsilon');
+export const vpPrediction = z._default(z.literal(['epsilon', 'sample', 'v_prediction']), 'epsilon');
 /** The same and flow, which diffusers calls `flow_prediction`. */
 export const anyPrediction = z.pipe(
-  z._default(z.enum(['epsilon', 'sample', 'v_prediction', 'flow_prediction', 'flow']), 'epsilon'),
+  z._default(z.literal(['epsilon', 'sample', 'v_prediction', 'flow_prediction', 'flow']), 'epsilon'),
   z.transform((name): Prediction => (name === 'flow_prediction' ? 'flow' : name)),
 );
 

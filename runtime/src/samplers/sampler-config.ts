@@ -13,7 +13,7 @@ const MAX_TRAIN_TIMESTEPS = 10_000;
 export const MAX_STEPS = 1000;
 
 const betweenZeroAndOne = z.number().check(z.positive(), z.lt(1));
-const betaSchedule = z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']);
+const betaSchedule = z.literal(['linear', 'scaled_linear', 'squaredcos_cap_v2']);
 
 /** A noise schedule's options with the defaults that a class has for them. */
 export const betaRange = (start: number, end: number, schedule: z.infer<typeof betaSchedule>) => ({
@@ -45,12 +45,12 @@ export const clipOptions = {
   clip_sample_range: z._default(z.number().check(z.positive()), 1),
 };
 
-export const timestepSpacing = z.enum(['linspace', 'leading', 'trailing']);
+export const timestepSpacing = z.literal(['linspace', 'leading', 'trailing']);
 export const stepsOffset = z._default(z.int().check(z.minimum(0), z.maximum(MAX_TRAIN_TIMESTEPS)), 0);
-export const finalSigmasType = z._default(z.enum(['zero', 'sigma_min']), 'zero');
+export const finalSigmasType = z._default(z.literal(['zero', 'sigma_min']), 'zero');
 
 /** An option that is implemented only where it is off. */
-export const off = z._default(z.union([z.literal(false), z.null()]), false);
+export const off = z._default(z.literal([false, null]), false);
 
 /** A Boolean that may be null, which counts as false. */
 export const flag = z.pipe(

@@ -33,7 +33,7 @@ const options = {
   predict_x0: z._default(z.boolean(), true),
   // The other names are those of DPM-Solver's configs, which diffusers reads so.
   solver_type: z.pipe(
-    z._default(z.enum(['bh1', 'bh2', 'midpoint', 'heun', 'logrho']), 'bh2'),
+    z._default(z.literal(['bh1', 'bh2', 'midpoint', 'heun', 'logrho']), 'bh2'),
     z.transform((type) => (type === 'bh1' ? 'bh1' : 'bh2')),
   ),
   disable_corrector: z._default(z.array(z.int().check(z.minimum(0))).check(z.maxLength(MAX_STEPS)), []),

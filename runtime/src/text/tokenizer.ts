@@ -6,6 +6,7 @@
 import { Tokenizer as Encoder } from '@huggingface/tokenizers';
 import * as z from 'zod/mini';
 import { EdgeDitError } from '../errors.ts';
+import { problemsOf, zodMessages } from '../zod-messages.ts';
 
 /** Longest prompt in UTF-16 units; captions that models were trained on are far shorter, and tokenizing costs time. */
 export const MAX_PROMPT_LENGTH = 4096;
@@ -28,7 +29,7 @@ export interface Tokenizer {
   encode(text: string): TokenizedPrompt;
 }
 
-const direction = z.enum(['Left', 'Right']);
+const direction = z.literal(['Left', 'Right']);
 const tokenId = z.int().check(z.minimum(0), z.maximum(0x7fffffff));
 const tokenCount = z.int().check(z.minimum(1), z.maximum(MAX_TOKENS));
 const addedToken = z.object({ id: tokenId, content: z.string(), special: z.boolean() });
@@ -38,7 +39,7 @@ const schema = z.object({
   padding: z.object({
     strategy: z.union([z.literal('BatchLongest'), z.object({ Fixed: tokenCount })]),
     direction,
-    pad_to_multiple_of: z.null(),
+    pad_to_multiple_of: z.literal(null),
     pad_id: tokenId,
   }),
 });
@@ -48,8 +49,8 @@ const schema = z.object({
  * @throws `config-unsupported` naming the field
  */
 export function loadTokenizer(json: unknown): Tokenizer {
-  const parsed = schema.safeParse(json);
-  if (!parsed.success) throw unsupported(z.prettifyError(parsed.error));
+  const parsed = schema.safeParse(json, zodMessages);
+  if (!parsed.success) throw unsupported(problemsOf(parsed.error));
   const { truncation, padding, added_tokens: added } = parsed.data;
   const maxTokens = truncation.max_length;
   if (padding.strategy !== 'BatchLongest' && padding.strategy.Fixed !== maxTokens) {

@@ -47,6 +47,8 @@ const NAMES = ['first', 'second', 'third'];
 /** One round in so many kills a prune. */
 const PRUNE_EVERY = 5;
 const LEASE_MS = 6000;
+/** Shards of one version, at least. */
+const DELETES = 6;
 
 export async function killRounds(options: KillRoundsOptions): Promise<KillResults> {
   const { store, place, models, pem, sign, trust, rounds, random, onRound } = options;
@@ -65,7 +67,7 @@ export async function killRounds(options: KillRoundsOptions): Promise<KillResult
     if (kind === 'prune') await leaveOrphans(store, await models.version(model, 2 ** 20 + round));
     const publisher = await starting;
     starting = Publisher.start(options.modelsPlace);
-    killAtSomeInstant(publisher, whole, random);
+    killAtSomeInstant(publisher, kind, whole, random);
     const outcome = await publisher.run(
       kind === 'prune'
         ? { prune: { place, graceMs: 0, leaseMs: LEASE_MS } }
@@ -112,16 +114,25 @@ async function measure({ place, modelsPlace, pem }: KillRoundsOptions): Promise<
   return whole;
 }
 
-/** By the clock, or at a step and up to 3 ms later: every gap between two requests, and every request, has its chance. */
-function killAtSomeInstant(publisher: Publisher, { ms, steps }: Whole, random: () => number): void {
+/**
+ * By the clock, or at a step and up to 3 ms later: every gap between two requests, and every request, has its chance. A prune
+ * mostly reads; half of those that are killed at a step are killed among their deletes.
+ */
+function killAtSomeInstant(
+  publisher: Publisher,
+  kind: 'publish' | 'prune',
+  { ms, steps }: Whole,
+  random: () => number,
+): void {
   if (random() < 0.5) {
     setTimeout(() => publisher.kill(), random() * ms).unref();
     return;
   }
-  const chosen = 1 + Math.floor(random() * steps);
+  const amongDeletes = kind === 'prune' && random() < 0.5;
   const delay = random() < 0.5 ? 0 : 3 * random();
-  publisher.onStep = (step) => {
-    if (step !== chosen) return;
+  let left = 1 + Math.floor(random() * (amongDeletes ? 2 * DELETES : steps));
+  publisher.onStep = (_, step) => {
+    if ((amongDeletes && !step.includes('delete shards/')) || --left !== 0) return;
     if (delay === 0) publisher.kill();
     else setTimeout(() => publisher.kill(), delay);
   };

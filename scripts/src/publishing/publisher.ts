@@ -12,14 +12,14 @@ export class Publisher {
   /** What it told last: where it was when it was killed. */
   lastStep = 'start';
   steps = 0;
-  onStep: (steps: number) => void = () => {};
+  onStep: (steps: number, step: string) => void = () => {};
 
   private constructor(models: string) {
     this.#child = fork(PROGRAM, [models], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     this.#child.on('message', (told: Told) => {
       if (!('step' in told)) return;
       this.lastStep = told.step;
-      this.onStep(++this.steps);
+      this.onStep(++this.steps, told.step);
     });
   }
 

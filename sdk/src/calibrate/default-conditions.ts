@@ -4,7 +4,7 @@ import { EdgeDitError } from '@edge-dit/runtime/errors';
 import type { Geometry } from '@edge-dit/runtime/models/architecture';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 
-const DEFAULT_CLASSES = 4;
+const DEFAULT_CLASSES = 32;
 
 /** One prompt a line; empty lines and those that start with # do not count. */
 export function readPrompts(text: string): string[] {

@@ -3,7 +3,12 @@
  * split by rows where one matrix holds several layers.
  */
 import { EdgeDitError } from '@edge-dit/runtime/errors';
-import type { CheckpointLayout, CheckpointTensor, ConfiguredArchitecture } from '@edge-dit/runtime/models/architecture';
+import type { ConfiguredArchitecture } from '@edge-dit/runtime/models/architecture';
+import {
+  type CheckpointLayout,
+  type CheckpointTensor,
+  checkpointLayout,
+} from '@edge-dit/runtime/models/checkpoint-layouts';
 import { architectureByName } from '@edge-dit/runtime/models/index';
 import type { Checkpoint } from './checkpoint.ts';
 
@@ -22,15 +27,17 @@ export interface CanonicalCheckpoint {
 /** Raises `checkpoint-mismatch` naming every tensor that is missing, not expected, or of another shape. */
 export function canonicalCheckpoint(checkpoint: Checkpoint): CanonicalCheckpoint {
   const architecture = architectureByName(checkpoint.architecture).configure(checkpoint.config);
-  return { architecture, ...canonicalTensors(checkpoint, architecture.layouts) };
+  return {
+    architecture,
+    ...canonicalTensors(checkpoint, checkpointLayout(checkpoint.architecture, checkpoint.config)),
+  };
 }
 
-/** The same for an architecture of any kind, by its layouts. */
+/** The same for an architecture of any kind, by its layout. */
 export function canonicalTensors(
   checkpoint: Checkpoint,
-  layouts: readonly CheckpointLayout[],
+  layout: CheckpointLayout,
 ): Pick<CanonicalCheckpoint, 'naming' | 'tensors'> {
-  const layout = nearestLayout(layouts, checkpoint);
   const problems = compare(layout, checkpoint);
   if (problems.length > 0) {
     throw new EdgeDitError(
@@ -42,11 +49,6 @@ export function canonicalTensors(
     layout.tensors.flatMap((stored) => split(stored, checkpoint)).map((tensor) => [tensor.name, tensor]),
   );
   return { naming: layout.naming, tensors };
-}
-
-function nearestLayout(layouts: readonly CheckpointLayout[], checkpoint: Checkpoint): CheckpointLayout {
-  const found = ({ tensors }: CheckpointLayout) => tensors.filter(({ name }) => checkpoint.tensors.has(name)).length;
-  return layouts.reduce((best, layout) => (found(layout) > found(best) ? layout : best));
 }
 
 function compare({ tensors, ignored }: CheckpointLayout, checkpoint: Checkpoint): string[] {

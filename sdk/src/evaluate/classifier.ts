@@ -18,7 +18,7 @@ export interface LoadedClassifier extends Classifier {
 export async function loadClassifier(checkpoint: Checkpoint, engine: Engine): Promise<LoadedClassifier> {
   const configured = classifierByName(checkpoint.architecture).configure(checkpoint.config);
   const loader = new WeightLoader(configured, engine);
-  for (const { name, shape, read } of canonicalTensors(checkpoint, configured.layouts).tensors.values()) {
+  for (const { name, shape, read } of canonicalTensors(checkpoint, configured.layout).tensors.values()) {
     loader.add(name, shape, { kind: 'float', data: await read() });
   }
   const classifier = configured.build(loader.finish(), engine);

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ReferenceEngine } from '@edge-dit/runtime/engines/reference';
 import { isEdgeDitError } from '@edge-dit/runtime/errors';
-import { dit } from '@edge-dit/runtime/models/dit';
+import { checkpointLayout } from '@edge-dit/runtime/models/checkpoint-layouts';
 import type { OnnxTensor } from '@edge-dit/runtime/onnx/onnx-runtime';
 import { createNodeOrtRuntime } from '@edge-dit/runtime/onnx/ort-node';
 import { parseSafetensors, type SafetensorsEntry, toFloat32, toInt32 } from '@edge-dit/runtime/safetensors';
@@ -171,7 +171,7 @@ it('another batch, size and number of tokens, some hidden: as the reference engi
 /** A DiT with the names of facebookresearch/DiT and random weights. */
 function facebookCheckpoint(): Checkpoint {
   const config = { input_size: 8, patch_size: 2, hidden_size: 40, depth: 2, num_heads: 4, num_classes: 5 };
-  const [{ tensors }] = dit.configure(config).layouts;
+  const { tensors } = checkpointLayout('DiT', config);
   const entry = (shape: readonly number[]): SafetensorsEntry & { file: string } => {
     return { dtype: 'F32', shape: [...shape], begin: 0, end: 0, file: '' };
   };

@@ -7,7 +7,7 @@ import { balanceName, groupsName, rotationName, scaleName, zeroName } from '@edg
 import type { Calibration } from '../calibrate/calibrate.ts';
 import type { CanonicalCheckpoint } from '../checkpoint/canonical.ts';
 import { type LayerPlan, planOf, type Recipe } from '../recipes/recipe.ts';
-import { InputTransforms, transformedWeight } from './input-transforms.ts';
+import { InputTransforms, scaledBias, scaledWeight, transformedWeight } from './input-transforms.ts';
 import { quantizeWeight } from './quantize-weight.ts';
 
 export type LayerRecord = {
@@ -20,6 +20,8 @@ export type LayerRecord = {
   readonly rounding?: 'gptq';
   /** Of its balance. */
   readonly alpha?: number;
+  /** The layer that has the balance in its outputs; where there is none, inputs are multiplied by it. */
+  readonly folded?: string;
   readonly rotation?: true;
 };
 
@@ -27,7 +29,7 @@ export type LayerRecord = {
 const HALF_MAX = 65504;
 
 /** float16, or float32 where a value does not fit float16's range. */
-function encodeFloat(name: string, shape: readonly number[], data: Float32Array, group: string): PackTensor {
+export function encodeFloat(name: string, shape: readonly number[], data: Float32Array, group: string): PackTensor {
   if (data.some((value) => Math.abs(value) > HALF_MAX)) {
     return {
       name,
@@ -53,12 +55,13 @@ async function* encodeLinear(
 ): AsyncGenerator<PackTensor, LayerRecord> {
   const { name, outFeatures, inFeatures, group } = spec;
   const shape = [outFeatures, inFeatures];
-  const weight = await tensors.get(`${name}.weight`)!.read();
+  const scale = await transforms.outputScale(spec);
+  const weight = scaledWeight(await tensors.get(`${name}.weight`)!.read(), inFeatures, scale);
   let record: LayerRecord = { name, weightBits: 16, activationBits: 32 };
   if (plan === undefined) yield encodeFloat(`${name}.weight`, shape, weight, group);
   else {
     const transform = await transforms.of(spec, plan);
-    const { alpha, balance, rotation } = transform;
+    const { alpha, balance, folded, rotation } = transform;
     const { codes, scale, zero, groups } = quantizeWeight(
       transformedWeight(weight, spec, transform),
       outFeatures,
@@ -78,7 +81,7 @@ async function* encodeLinear(
       const { size, records } = groups;
       yield bytes(groupsName(name), records, [Math.ceil(outFeatures / PANEL_COLUMNS), inFeatures / size, 16]);
     }
-    if (balance) yield encodeFloat(balanceName(name), [inFeatures], balance, group);
+    if (balance && !folded) yield encodeFloat(balanceName(name), [inFeatures], balance, group);
     if (rotation) yield bytes(rotationName(name), rotation, [inFeatures]);
     const activationBits = plan.activationBits ?? 8;
     record = {
@@ -88,10 +91,14 @@ async function* encodeLinear(
       ...(groups ? { group: groups.size } : {}),
       ...(transform.moments?.feedback ? { rounding: 'gptq' } : {}),
       ...(balance ? { alpha } : {}),
+      ...(folded ? { folded } : {}),
       ...(rotation ? { rotation: true } : {}),
     };
   }
-  if (spec.bias) yield encodeFloat(`${name}.bias`, [outFeatures], await tensors.get(`${name}.bias`)!.read(), group);
+  if (spec.bias) {
+    const bias = scaledBias(await tensors.get(`${name}.bias`)!.read(), scale);
+    yield encodeFloat(`${name}.bias`, [outFeatures], bias, group);
+  }
   return record;
 }
 

@@ -14,21 +14,35 @@ import { errorFeedback } from './gptq.ts';
 import type { InputMoments } from './quantize-weight.ts';
 import { searchBalance } from './search-balance.ts';
 
-export interface InputTransform {
+export interface InputBalance {
   /** [in]: float16 numbers. */
   readonly balance?: Float32Array;
   /** Of the balance. */
   readonly alpha?: number;
+}
+
+export interface InputTransform extends InputBalance {
+  /** The layer whose outputs have the balance already. */
+  readonly folded?: string;
   /** [in]: 0 or 1, the signs of the rotation. */
   readonly rotation?: Uint8Array;
   /** Of the inputs after both. */
   readonly moments?: InputMoments;
 }
 
+export interface OutputScale {
+  /** [out]. */
+  readonly factors: Float32Array;
+  /** [out]: added to the bias after it was multiplied. */
+  readonly offsets: Float32Array;
+}
+
 export class InputTransforms {
   readonly #checkpoint: CanonicalCheckpoint;
   readonly #recipe: Recipe;
   readonly #groups = new Map<string, CalibrationGroup>();
+  /** By the first layer of a group. */
+  readonly #balances = new Map<string, Promise<InputBalance>>();
   /** Layers of one operand come one after another, so that the last transform is all that is worth its memory. */
   #last: { readonly key: string; readonly transform: InputTransform } | undefined;
 
@@ -45,18 +59,69 @@ export class InputTransforms {
     return this.#last.transform;
   }
 
-  async #make({ name, inFeatures }: LinearSpec, plan: LayerPlan, first: string): Promise<InputTransform> {
-    const group = this.#groups.get(name);
-    const rotation = plan.rotation && hadamardOrder(inFeatures) !== undefined ? signsOf(first, inFeatures) : undefined;
-    const balance = group && plan.balance ? await this.#balance(group, plan) : undefined;
-    const moments =
-      group?.moments && (plan.rounding === 'gptq' || plan.range === 'least-squares')
-        ? momentsOf(group.moments, balance?.balance, rotation, plan)
-        : undefined;
-    return { ...balance, ...(rotation ? { rotation } : {}), ...(moments ? { moments } : {}) };
+  /**
+   * What the outputs of a layer are to be multiplied by, [out], because layers that read them want a balance; for the
+   * layers of adaLN, with what is to be added to the bias after that: a scale s acts as 1 + s.
+   */
+  async outputScale({ name, outFeatures }: LinearSpec): Promise<OutputScale | undefined> {
+    let out: OutputScale | undefined;
+    for (const reader of this.#checkpoint.architecture.linears) {
+      if (reader.scaledBy?.linear !== name || !(await this.#folds(reader))) continue;
+      const balance = (await this.#balanceOf(reader)).balance!;
+      out ??= { factors: new Float32Array(outFeatures).fill(1), offsets: new Float32Array(outFeatures) };
+      const { modulation } = reader.scaledBy;
+      if (!modulation) out.factors.set(balance);
+      else {
+        out.factors.set(balance, modulation.shift * balance.length);
+        out.factors.set(balance, modulation.scale * balance.length);
+        out.offsets.set(
+          balance.map((value) => value - 1),
+          modulation.scale * balance.length,
+        );
+      }
+    }
+    return out;
   }
 
-  async #balance(group: CalibrationGroup, plan: LayerPlan): Promise<Pick<InputTransform, 'balance' | 'alpha'>> {
+  /** The same for all layers of a group, whichever comes first. */
+  #balanceOf(spec: LinearSpec): Promise<InputBalance> {
+    const group = this.#groups.get(spec.name);
+    const plan = planOf(this.#recipe, spec);
+    if (!group || !plan?.balance) return Promise.resolve({});
+    const [first] = group.layers;
+    const known = this.#balances.get(first) ?? this.#balance(group, plan);
+    this.#balances.set(first, known);
+    return known;
+  }
+
+  /** Whether its balance may be left to the layer before it: whatever else reads the same must have the same. */
+  async #folds({ scaledBy }: LinearSpec): Promise<boolean> {
+    if (!scaledBy) return false;
+    const readers = this.#checkpoint.architecture.linears.filter(
+      (spec) =>
+        spec.scaledBy?.linear === scaledBy.linear && spec.scaledBy.modulation?.shift === scaledBy.modulation?.shift,
+    );
+    const found = await Promise.all(readers.map((reader) => this.#balanceOf(reader)));
+    return found.every(({ balance }) => balance !== undefined && balance === found[0].balance);
+  }
+
+  async #make(spec: LinearSpec, plan: LayerPlan, first: string): Promise<InputTransform> {
+    const { name, inFeatures, scaledBy } = spec;
+    const group = this.#groups.get(name);
+    const rotation = plan.rotation && hadamardOrder(inFeatures) !== undefined ? signsOf(first, inFeatures) : undefined;
+    const { balance, alpha } = await this.#balanceOf(spec);
+    const moments =
+      group?.moments && (plan.rounding === 'gptq' || plan.range === 'least-squares')
+        ? momentsOf(group.moments, balance, rotation, plan)
+        : undefined;
+    return {
+      ...(balance ? { balance, alpha, ...((await this.#folds(spec)) ? { folded: scaledBy!.linear } : {}) } : {}),
+      ...(rotation ? { rotation } : {}),
+      ...(moments ? { moments } : {}),
+    };
+  }
+
+  async #balance(group: CalibrationGroup, plan: LayerPlan): Promise<InputBalance> {
     const { linears } = this.#checkpoint.architecture;
     const balanced = linears.filter(
       (spec) => group.layers.includes(spec.name) && planOf(this.#recipe, spec)?.balance !== undefined,
@@ -133,6 +198,15 @@ function transpose(square: Float32Array, n: number): void {
       square[i * n + j] = above;
     }
   }
+}
+
+/** The weight whose outputs are scaled: row-major [out, in]. */
+export function scaledWeight(weight: Float32Array, inFeatures: number, scale: OutputScale | undefined): Float32Array {
+  return scale ? weight.map((value, i) => value * scale.factors[Math.floor(i / inFeatures)]) : weight;
+}
+
+export function scaledBias(bias: Float32Array, scale: OutputScale | undefined): Float32Array {
+  return scale ? bias.map((value, n) => value * scale.factors[n] + scale.offsets[n]) : bias;
 }
 
 /** The weight that meets transformed inputs: row-major [out, in], divided by the balance, then rotated. */

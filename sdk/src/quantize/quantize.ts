@@ -4,15 +4,18 @@ import { ALIGNMENT } from '@edge-dit/runtime/format/limits';
 import { type Manifest, serializeManifest, type TensorRecord } from '@edge-dit/runtime/format/manifest';
 import { type PackTensor, packShards } from '@edge-dit/runtime/format/pack';
 import type { WritableStore } from '@edge-dit/runtime/stores/store';
-import { type CalibrateOptions, type Calibration, calibrate } from '../calibrate/calibrate.ts';
-import { defaultConditions } from '../calibrate/default-conditions.ts';
+import type { CalibrateOptions } from '../calibrate/calibrate.ts';
+import type { Calibration } from '../calibrate/calibration.ts';
 import { type CanonicalCheckpoint, canonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { type BitMap, type BitSearchRecord, withBitMap } from '../mixed-precision/bit-map.ts';
+import { type SearchBitsOptions, searchBits } from '../mixed-precision/search-bits.ts';
 import { type Published, publish } from '../publish/publish.ts';
-import { calibrationNeeds, type Recipe } from '../recipes/recipe.ts';
+import type { Recipe } from '../recipes/recipe.ts';
 import type { Signing } from '../trust/sign-manifest.ts';
 import { type DescribedPipeline, describePipeline } from './describe-pipeline.ts';
 import { encodeTensors, type LayerRecord } from './encode-tensors.ts';
+import { type RecipeCalibrationOptions, recipeCalibration } from './recipe-calibration.ts';
 
 export interface QuantizeOptions {
   readonly checkpoint: Checkpoint;
@@ -27,8 +30,13 @@ export interface QuantizeOptions {
   readonly license?: string;
   readonly attribution?: string;
   readonly classNames?: readonly string[];
-  /** For recipes that balance channels: one that was made before, or how to make it. Conditions default to the checkpoint's own; without any, nothing is balanced. */
-  readonly calibration?: Calibration | Partial<Pick<CalibrateOptions, 'conditions' | 'steps' | 'guidance' | 'seed'>>;
+  /** For recipes that need it; without anything to calibrate on, they round to nearest and balance nothing. */
+  readonly calibration?: RecipeCalibrationOptions['calibration'];
+  readonly cache?: RecipeCalibrationOptions['cache'];
+  /** Widths of layers; instead of a search, where the recipe asks for one. */
+  readonly bitMap?: BitMap;
+  /** How to search widths, where the recipe asks for it; what was measured is kept in `cache`. */
+  readonly search?: Pick<SearchBitsOptions, 'sample' | 'threads' | 'onMeasure'>;
   readonly signal?: AbortSignal;
   /** While a recipe that needs it calibrates. */
   readonly onCalibrate?: CalibrateOptions['onStep'];
@@ -45,8 +53,11 @@ const DEFAULTS = { steps: 20, guidance: 3 };
  * can be refused without the tensors is refused before anything is sent. Nothing is visible under the name before all is there.
  */
 export async function quantize(options: QuantizeOptions): Promise<QuantizeResult> {
-  const { checkpoint, recipe, store, signal, onLayer } = options;
+  const { checkpoint, store, signal, onLayer } = options;
   const canonical = canonicalCheckpoint(checkpoint);
+  const withMap = (map: BitMap | undefined) =>
+    map ? withBitMap(options.recipe, map, checkpoint, canonical) : options.recipe;
+  withMap(options.bitMap);
   const total = canonical.architecture.linears.length;
   const layers: LayerRecord[] = [];
   const records: TensorRecord[] = [];
@@ -57,8 +68,10 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
     classNames: options.classNames,
   });
   serializeManifest(manifestOf(options, canonical, { described, layers }, PLACEHOLDER));
-  const calibration = await calibrationFor(options, canonical);
-  const tensors = encodeTensors(canonical, recipe, calibration, (layer) => {
+  const { guidance } = options.defaults ?? DEFAULTS;
+  const calibration = await recipeCalibration({ ...options, guidance }, canonical.architecture);
+  const map = options.bitMap ?? (await searchedMap(options, calibration));
+  const tensors = encodeTensors(canonical, withMap(map), calibration, (layer) => {
     layers.push(layer);
     onLayer?.(layer, layers.length, total);
   });
@@ -78,23 +91,20 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
     files: described.files.map(({ record, bytes }) => ({ name: record.name, bytes })),
     manifest: () => {
       const stored = { tensors: records, shards: shardRecords };
-      return manifestOf(options, canonical, { described, calibration, layers }, stored);
+      return manifestOf(options, canonical, { described, calibration, search: map?.search, layers }, stored);
     },
   });
 }
 
-async function calibrationFor(
+async function searchedMap(
   options: QuantizeOptions,
-  { architecture }: CanonicalCheckpoint,
-): Promise<Calibration | undefined> {
-  const { checkpoint, recipe, signal, defaults = DEFAULTS, onCalibrate } = options;
-  const { any, moments } = calibrationNeeds(recipe, architecture.linears);
-  if (!any) return undefined;
-  if (options.calibration && 'groups' in options.calibration) return options.calibration;
-  const conditions = options.calibration?.conditions ?? (await defaultConditions(checkpoint, architecture.geometry));
-  if (!conditions) return undefined;
-  const { guidance } = defaults;
-  return calibrate({ checkpoint, guidance, moments, signal, onStep: onCalibrate, ...options.calibration, conditions });
+  calibration: Calibration | undefined,
+): Promise<BitMap | undefined> {
+  const { checkpoint, recipe, defaults = DEFAULTS, search, cache, signal } = options;
+  if (!recipe.mixed) return undefined;
+  const conditions = calibration?.conditions ?? options.calibration?.conditions;
+  const sample = { guidance: defaults.guidance, conditions, ...search?.sample };
+  return searchBits({ ...search, ...recipe.mixed, checkpoint, recipe, calibration, sample, cache, signal });
 }
 
 async function* stoppable(tensors: AsyncIterable<PackTensor>, signal?: AbortSignal): AsyncGenerator<PackTensor> {
@@ -107,6 +117,7 @@ async function* stoppable(tensors: AsyncIterable<PackTensor>, signal?: AbortSign
 interface Described {
   readonly described: DescribedPipeline;
   readonly calibration?: Calibration;
+  readonly search?: BitSearchRecord;
   readonly layers: readonly LayerRecord[];
 }
 
@@ -115,7 +126,7 @@ type Stored = Pick<Manifest, 'tensors' | 'shards'>;
 function manifestOf(
   { checkpoint, recipe, model, license, attribution, defaults = DEFAULTS }: QuantizeOptions,
   { architecture, tensors }: CanonicalCheckpoint,
-  { described, calibration, layers }: Described,
+  { described, calibration, search, layers }: Described,
   stored: Stored,
 ): Manifest {
   const { files, sampler, pipeline, ...card } = described;
@@ -138,6 +149,7 @@ function manifestOf(
       layers: [...layers],
       floatBytes16: 2 * floats,
       ...(calibration ? { calibration: describeCalibration(calibration) } : {}),
+      ...(search ? { mixedPrecision: search } : {}),
     },
     ...card,
     ...(license === undefined ? {} : { license }),

@@ -29,6 +29,13 @@ export interface BalancePlan {
   readonly steps?: number;
 }
 
+export interface MixedPlan {
+  /** Bytes of all that is stored, in shares of the transformer's in float16. */
+  readonly budget: number;
+  /** Widths to choose from, two or more: default 4, 5, 6 and 8. Groups of inputs are left to 4 and 5 bits. */
+  readonly bits?: readonly CodeBits[];
+}
+
 export interface Recipe {
   readonly name: string;
   readonly summary: string;
@@ -36,6 +43,8 @@ export interface Recipe {
   readonly attention: AttentionPrecision;
   /** Layers of the blocks. */
   readonly body?: LayerPlan;
+  /** Has the widths of the blocks' layers searched, instead of those of their plans. */
+  readonly mixed?: MixedPlan;
   /** The linears of adaLN, which are a third of a DiT. */
   readonly modulation?: LayerPlan;
   /** Other plans, or changes to them, for layers by the pattern of their names; later ones win. `float` keeps a layer in float16. */

@@ -17,7 +17,7 @@ const CONFIG = {
 
 export async function makeTinyClassifier(path: string, changes: Partial<typeof CONFIG> = {}): Promise<string> {
   const config = { ...CONFIG, ...changes };
-  const [{ tensors }] = classifierByName(config.architecture).configure(config).layouts;
+  const { tensors } = classifierByName(config.architecture).configure(config).layout;
   const values = tensors.map(({ name, shape }, i) => {
     const noise = gaussianNoise(
       1,

@@ -90,15 +90,17 @@ export interface ModuleOptions {
   readonly shared?: boolean;
   /** Functions of other modules over the same memory, imported as `env.<name>`. */
   readonly imports?: readonly WasmFunction[];
+  /** Names the functions for profilers. Default true. */
+  readonly names?: boolean;
 }
 
 const LIMITS = [0, 1];
 const SHARED_LIMITS = [3, 1, ...unsignedLeb(65536)];
 
-/** A module over one imported memory, `env.memory`, that exports every function and names it for profilers. */
+/** A module over one imported memory, `env.memory`, that exports every function. */
 export function assembleModule(
   functions: readonly WasmFunction[],
-  { shared = false, imports = [] }: ModuleOptions = {},
+  { shared = false, imports = [], names = true }: ModuleOptions = {},
 ): Uint8Array<ArrayBuffer> {
   const types = [...imports, ...functions].map(({ params }) => {
     return [0x60, ...vector(params.map((type) => [TYPE_CODE[type]])), 0];
@@ -117,9 +119,11 @@ export function assembleModule(
     ...section(3, vector(functions.map((_, place) => indexOf(place)))),
     ...section(7, vector(functions.map(({ name }, place) => [...nameBytes(name), 0, ...indexOf(place)]))),
     ...section(10, vector(functions.map(functionBody))),
-    ...section(0, [
-      ...nameBytes('name'),
-      ...section(1, vector(functions.map(({ name }, place) => [...indexOf(place), ...nameBytes(name)]))),
-    ]),
+    ...(names ? nameSection(functions, indexOf) : []),
   ]);
+}
+
+function nameSection(functions: readonly WasmFunction[], indexOf: (place: number) => Bytes): Bytes {
+  const named = functions.map(({ name }, place) => [...indexOf(place), ...nameBytes(name)]);
+  return section(0, [...nameBytes('name'), ...section(1, vector(named))]);
 }

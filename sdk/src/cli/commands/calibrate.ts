@@ -4,6 +4,7 @@ import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { architectureByName } from '@edge-dit/runtime/models/index';
 import { type Command, Option } from 'commander';
 import { calibrateToFile } from '../../calibrate/calibrate-to-file.ts';
+import { evenly } from '../../calibrate/evenly.ts';
 import { defaultConditions, parseConditions } from '../../calibrate/default-conditions.ts';
 import { type Checkpoint, openCheckpoint } from '../../checkpoint/checkpoint.ts';
 import { prepareFolder, readUserFile } from '../files.ts';
@@ -89,11 +90,6 @@ export async function readConditions(
     'invalid-argument',
     `checkpoint "${checkpoint.path}" has no calibration_prompts.txt, or no text encoder; give prompts with --prompts.`,
   );
-}
-
-function evenly<T>(values: readonly T[], count = values.length): T[] {
-  const taken = Math.min(count, values.length);
-  return Array.from({ length: taken }, (_, i) => values[Math.floor((i * values.length) / taken)]);
 }
 
 async function run(path: string, flags: CalibrateFlags, { output, signal }: Session): Promise<void> {

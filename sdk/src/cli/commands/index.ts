@@ -12,6 +12,7 @@ import { addGenerate } from './generate.ts';
 import { addInspect } from './inspect.ts';
 import { addKeygen } from './keygen.ts';
 import { addList } from './list.ts';
+import { addMix } from './mix.ts';
 import { addParity } from './parity.ts';
 import { addPlan } from './plan.ts';
 import { addPrune } from './prune.ts';
@@ -28,6 +29,7 @@ export type AddCommand = (program: Command, session: Session) => Command;
 export const commands: readonly AddCommand[] = [
   addCalibrate,
   addAnalyze,
+  addMix,
   addQuantize,
   addPublish,
   addInspect,

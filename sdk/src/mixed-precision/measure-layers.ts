@@ -1,0 +1,98 @@
+/**
+ * How much each layer's rounding changes pictures, one layer and one width at a time: the float network runs its own
+ * sampler with that one weight as it would be stored, and what comes out is compared with what comes out without.
+ *
+ * Whole runs, not single steps: what an early step errs grows or fades on the way to the picture, by how much differs
+ * from layer to layer, and errors of one layer in consecutive steps are alike and add up; all that is in the picture.
+ * Activations stay in float: they err as much at every width of the weights, and where they are rounded, a small change
+ * of a value becomes one of a whole step now and then, by which a layer's error would grow with the change and not with
+ * its square, so that all layers would look alike.
+ */
+import type { CodeBits } from '@edge-dit/runtime/engines/engine';
+import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
+import { isGuided } from '@edge-dit/runtime/sample';
+import { schedulerOf } from '../calibrate/calibrate.ts';
+import type { Calibration } from '../calibrate/calibration.ts';
+import { embedder } from '../calibrate/embed-conditions.ts';
+import type { CanonicalCheckpoint } from '../checkpoint/canonical.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { InputTransforms } from '../quantize/input-transforms.ts';
+import type { Recipe } from '../recipes/recipe.ts';
+import { shareJobs } from '../threads/share-jobs.ts';
+import { withBits } from './bit-map.ts';
+import type { Measurement, MeasurementFile } from './measurement-file.ts';
+import type { Errors, SensitivityJob, SensitivityThread } from './sensitivity-worker.ts';
+import { storedWeight } from './stored-weight.ts';
+
+/** What the network is run on; condition i starts from the noise of seed + i. */
+export interface Sample {
+  readonly conditions: readonly (string | number)[];
+  readonly steps: number;
+  readonly guidance: number;
+  readonly seed: number;
+}
+
+export interface MeasureOptions {
+  readonly checkpoint: Checkpoint;
+  readonly canonical: CanonicalCheckpoint;
+  readonly recipe: Recipe;
+  readonly calibration?: Calibration;
+  readonly layers: readonly LinearSpec[];
+  readonly widths: readonly CodeBits[];
+  readonly sample: Sample;
+  /** What it has is not measured again. */
+  readonly file: MeasurementFile;
+  /** Default: one for each core. Each holds the network in float32. */
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  /** Measurements that are done, of how many, and how many of them were there from before. */
+  readonly onMeasure?: (done: number, total: number, found: number) => void;
+}
+
+/** Every layer at every width, by layer, then by width. */
+export async function measureLayers(options: MeasureOptions): Promise<Measurement[]> {
+  const { layers, widths, file } = options;
+  const all = layers.flatMap((spec) => widths.map((bits) => ({ spec, bits })));
+  const missing = all.filter(({ spec, bits }) => file.get(spec.name, bits) === undefined);
+  if (missing.length > 0) await measure(options, missing, all.length);
+  return all.map(({ spec, bits }) => file.get(spec.name, bits)!);
+}
+
+async function measure(
+  options: MeasureOptions,
+  missing: readonly { spec: LinearSpec; bits: CodeBits }[],
+  total: number,
+): Promise<void> {
+  const { checkpoint, canonical, recipe, calibration, layers, widths, file, threads, signal, onMeasure } = options;
+  const { conditions, ...settings } = options.sample;
+  const schedulerConfig = schedulerOf(checkpoint);
+  const embed = embedder(checkpoint, canonical.architecture.geometry);
+  const guided = isGuided(settings.guidance);
+  const embedded = [];
+  for (const condition of conditions) embedded.push(await embed(condition, guided));
+  const uniform = new Map(
+    widths.map((bits) => {
+      const changed = withBits(recipe, new Map(layers.map(({ name }) => [name, bits])));
+      return [bits, { recipe: changed, transforms: new InputTransforms(canonical, changed, calibration) }];
+    }),
+  );
+  const found = total - missing.length;
+  let done = found;
+  onMeasure?.(done, total, found);
+  await shareJobs<(typeof missing)[number], Errors>({
+    module: new URL('sensitivity-worker.js', import.meta.url),
+    data: { ...settings, path: checkpoint.path, schedulerConfig, conditions: embedded } satisfies SensitivityThread,
+    jobs: missing,
+    threads,
+    signal,
+    prepare: async ({ spec, bits }): Promise<SensitivityJob> => {
+      const { recipe: changed, transforms } = uniform.get(bits)!;
+      return { layer: spec.name, stored: await storedWeight(spec, changed, transforms, canonical) };
+    },
+    onResult: (errors, i) => {
+      const { spec, bits } = missing[i];
+      file.add({ layer: spec.name, bits, ...errors });
+      onMeasure?.(++done, total, found);
+    },
+  });
+}

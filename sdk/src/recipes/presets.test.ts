@@ -1,0 +1,64 @@
+/** Every recipe, on the emoji model, hastily calibrated: what it stores runs, and runs in workerd to Node's very bytes. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { targets } from '@edge-dit/functions/targets/index';
+import { FsStore } from '@edge-dit/runtime/stores/fs';
+import { calibrate } from '../calibrate/calibrate.ts';
+import { type Checkpoint, openCheckpoint } from '../checkpoint/checkpoint.ts';
+import { quantize } from '../quantize/quantize.ts';
+import { generate } from '../testing/endpoint-client.ts';
+import { recipes } from './index.ts';
+
+const REQUEST = { prompt: 'red apple, fluent 3d style', seed: 1, steps: 2 };
+/** Bytes of the shards by those of float16. */
+const MOST: Readonly<Record<string, number>> = {
+  'vidit-q-w8a8': 0.55,
+  'vidit-q-w6a6': 0.44,
+  'vidit-q-w4a8': 0.34,
+};
+/** A search for widths takes minutes, and has tests of its own; a float network is too large for an isolate. */
+const quick = recipes.filter(({ mixed, body }) => body && !mixed);
+
+describe('recipes', () => {
+  let folder = '';
+  let store: FsStore;
+  let checkpoint: Checkpoint;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'edge-dit-presets-'));
+    store = new FsStore(folder);
+    checkpoint = await openCheckpoint(fileURLToPath(new URL('../../../examples/emoji/model', import.meta.url)));
+    const calibration = await calibrate({ checkpoint, conditions: ['dog, noto style'], steps: 2, moments: true });
+    for (const recipe of quick) {
+      const { manifest } = await quantize({ checkpoint, recipe, model: recipe.name, store, calibration });
+      const { floatBytes16 } = manifest.quantization!;
+      const ratio = manifest.shards.reduce((sum, { length }) => sum + length, 0) / floatBytes16;
+      assert.ok(ratio <= (MOST[recipe.name] ?? 1.01), `${recipe.name}: ${ratio} of float16`);
+    }
+  });
+  after(async () => {
+    await checkpoint.close();
+    await rm(folder, { recursive: true });
+  });
+
+  test('give the same bytes in workerd and in Node', async () => {
+    const models = quick.map(({ name }) => name);
+    const pictures = new Map<string, string[]>();
+    for (const target of targets) {
+      for (const model of models) {
+        const served = await target.serve({ store, models: [model] });
+        try {
+          const { png } = await generate(served.url, { ...REQUEST, model });
+          pictures.set(model, [...(pictures.get(model) ?? []), Buffer.from(png).toString('base64')]);
+        } finally {
+          await served.close();
+        }
+      }
+    }
+    for (const [model, all] of pictures) assert.equal(new Set(all).size, 1, `${model} differs between targets`);
+    assert.equal(new Set([...pictures.values()].flat()).size, models.length);
+  });
+});

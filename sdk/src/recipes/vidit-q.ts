@@ -1,0 +1,57 @@
+/**
+ * ViDiT-Q (arXiv 2406.02540): int8 or int6 activations per token, dynamic, so that timesteps and the halves of guidance
+ * get steps of their own; a static balance of channels for what stays, a rotation for what moves; and, beyond the paper,
+ * GPTQ, groups of inputs in steps of their own, and the vectors' linears as 8-bit weights.
+ */
+import type { LayerPlan, Recipe } from './recipe.ts';
+
+/** Balance and rotation of every input of the blocks. */
+const transforms = { balance: { alpha: 0.5 }, rotation: true } as const;
+const best = { ...transforms, rounding: 'gptq', range: 'least-squares' } as const;
+
+/** Read once a request: their weights are bytes, not work. */
+const weightOnly: LayerPlan = { bits: 8, activationBits: 'float' };
+/** Replaces the plan of the layers whatever it was. */
+const plain = { group: undefined, rounding: undefined, range: undefined, balance: undefined, rotation: undefined };
+const embedders = { layers: /timestep_embedder|caption_projection/, plan: { ...plain, ...weightOnly } };
+/** Keys and values of the text are few rows, computed once a request, that every step reads. */
+const textKeysAndValues = { layers: /attn2\.to_[kv]$/, plan: { bits: 8, group: undefined } } as const;
+
+export const viditQW8A8: Recipe = {
+  name: 'vidit-q-w8a8',
+  summary: 'ViDiT-Q: 8-bit weights, int8 activations, balanced and rotated',
+  body: { bits: 8, ...transforms },
+  modulation: weightOnly,
+  attention: 'float',
+};
+
+export const viditQW6A6: Recipe = {
+  name: 'vidit-q-w6a6',
+  summary: 'ViDiT-Q: 6-bit weights by GPTQ, int6 activations, balanced and rotated',
+  body: { bits: 6, activationBits: 6, ...best },
+  modulation: weightOnly,
+  attention: 'float',
+};
+
+export const viditQW4A8: Recipe = {
+  name: 'vidit-q-w4a8',
+  summary:
+    'ViDiT-Q: 4-bit weights by GPTQ in groups of 32, 8-bit for text keys and values, int8 activations, balanced and rotated',
+  body: { bits: 4, group: 32, ...best },
+  modulation: weightOnly,
+  exceptions: [textKeysAndValues, embedders],
+  attention: 'int8',
+};
+
+export const viditQW4A8MP: Recipe = {
+  name: 'vidit-q-w4a8-mp',
+  summary:
+    'ViDiT-Q: 4- to 8-bit weights by GPTQ, the widths searched for under 0.42 of the float16 bytes, int8 activations',
+  body: { bits: 8, group: 32, ...best },
+  mixed: { budget: 0.42, bits: [4, 5, 6, 8] },
+  modulation: weightOnly,
+  exceptions: [embedders],
+  attention: 'int8',
+};
+
+export const viditQ: readonly Recipe[] = [viditQW8A8, viditQW6A6, viditQW4A8, viditQW4A8MP];

@@ -21,6 +21,7 @@ import { serializeReport } from '@edge-dit/sdk/evaluate/report';
 import { reportMarkdown } from '@edge-dit/sdk/evaluate/report-markdown';
 import { quantize } from '@edge-dit/sdk/quantize/quantize';
 import { recipeByName, recipes } from '@edge-dit/sdk/recipes/index';
+import { viditQ } from '@edge-dit/sdk/recipes/vidit-q';
 import { openWritableStore } from '@edge-dit/sdk/stores';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -28,14 +29,17 @@ const example = join(root, 'examples/emoji');
 const results = join(example, 'results');
 /** Of this run and the next. */
 const kept = join(root, '.edge-dit/quality');
-const SHOWN_IN_README = ['w8a8', 'w4a8'];
+const SHOWN_IN_README = ['vidit-q-w8a8', 'vidit-q-w4a8'];
+/** Their pictures are judged by their prompts too, which takes longest. */
+const JUDGED = ['w4a8', ...viditQ.map(({ name }) => name)];
 /** Prompts in the PNG and, since its bytes are committed, in the page. */
 const SHOWN_PROMPTS = { png: 16, page: 8 };
 /** Those of prompts.json. */
 const FIXTURE_PICTURES = 16;
 
 const named = process.argv.slice(2).map(recipeByName);
-const evaluated = named.length > 0 ? named : recipes;
+/** Float16 weights give the pictures of the reference: the checkpoint has no others. */
+const evaluated = named.length > 0 ? named : recipes.filter(({ body }) => body);
 const bars = parseBars(readFileSync(join(example, 'quality-bars.json'), 'utf8'), 'quality-bars.json');
 
 const checkpoint = await openCheckpoint(join(example, 'model'));
@@ -44,7 +48,7 @@ try {
   const { report } = evaluation;
   if (named.length === 0) {
     const onPicture = (done: number, total: number) => console.error(`${done} of ${total} pictures judged`);
-    await save(await judgeTexts({ evaluation, checkpoint, onPicture }));
+    await save(await judgeTexts({ evaluation, checkpoint, models: JUDGED, onPicture }));
   }
   console.log(comparisonMarkdown(compareModels([{ name: 'quality', report }])).join('\n'));
   const unmet = unmetBars(

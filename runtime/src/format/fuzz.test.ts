@@ -37,7 +37,7 @@ function peakGrowth(): () => number {
   return () => (process.resourceUsage().maxRSS - before) * 1024;
 }
 
-test(`${ROUNDS} mutated manifests (seed ${SEED})`, { timeout: 60_000 }, () => {
+test(`${ROUNDS} mutated manifests (seed ${SEED})`, { timeout: 180_000 }, () => {
   const below = random(SEED);
   const text = new TextDecoder().decode(manifestBytes);
   const growth = peakGrowth();
@@ -59,7 +59,7 @@ test(`${ROUNDS} mutated manifests (seed ${SEED})`, { timeout: 60_000 }, () => {
   assert.ok(growth() < MAX_GROWTH_BYTES, `memory grew by ${growth()} bytes`);
 });
 
-test(`${ROUNDS} mutated shards (seed ${SEED})`, { timeout: 60_000 }, async () => {
+test(`${ROUNDS} mutated shards (seed ${SEED})`, { timeout: 180_000 }, async () => {
   const below = random(SEED + 1);
   const growth = peakGrowth();
   let accepted = 0;
@@ -93,7 +93,7 @@ test(`${ROUNDS} mutated shards (seed ${SEED})`, { timeout: 60_000 }, async () =>
   assert.ok(growth() < MAX_GROWTH_BYTES, `memory grew by ${growth()} bytes`);
 });
 
-test(`${ROUNDS} mutated shard headers (seed ${SEED})`, { timeout: 60_000 }, () => {
+test(`${ROUNDS} mutated shard headers (seed ${SEED})`, { timeout: 180_000 }, () => {
   const below = random(SEED + 2);
   const growth = peakGrowth();
   const originals = golden.shards.map(({ sha256 }) => new Uint8Array(readFileSync(`${fixtures}/shards/${sha256}`)));

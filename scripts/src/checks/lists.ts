@@ -19,7 +19,17 @@ const POINTS: readonly ExtensionPoint[] = [
   {
     folder: 'runtime/src/models',
     list: 'index.ts',
-    supporting: ['architecture', 'blocks', 'config', 'embeddings', 'load-model', 'patches', 'step-vectors', 'weights'],
+    supporting: [
+      'architecture',
+      'blocks',
+      'checkpoint-layouts',
+      'config',
+      'embeddings',
+      'load-model',
+      'patches',
+      'step-vectors',
+      'weights',
+    ],
   },
   { folder: 'runtime/src/classifiers', list: 'index.ts', supporting: ['classifier', 'exact-gelu'] },
   {

@@ -13,6 +13,8 @@ export class QuantizingBars {
 
   readonly onCalibrate = (done: number, total: number) => this.#update('calibrating', 'steps', done, total, done - 1);
 
+  readonly onLesson = (done: number, total: number) => this.#update('preparing', 'conditions', done, total, done - 1);
+
   readonly onMeasure = (done: number, total: number, found: number) => {
     if (done === found && found > 0) {
       this.#output.note(`continuing: ${found} of ${plural(total, 'measurement')} done`);

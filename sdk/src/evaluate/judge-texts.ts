@@ -9,6 +9,8 @@ export interface JudgeTextsOptions {
   readonly evaluation: Evaluation;
   /** The float network that judges: the one that the models were made of. */
   readonly checkpoint: Checkpoint;
+  /** Names of the models that are judged beside the float network. Default: all. */
+  readonly models?: readonly string[];
   /** Pictures judged at once. Default: one for each core. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
@@ -20,10 +22,11 @@ type Figures = NonNullable<EvaluationReport['reference']['textAgreement']>;
 
 /** @throws EdgeDitError `invalid-argument` for pictures of classes; what `textAgreement` raises */
 export async function judgeTexts(options: JudgeTextsOptions): Promise<Evaluation> {
-  const { evaluation, checkpoint, threads, signal, onPicture } = options;
+  const { evaluation, checkpoint, models, threads, signal, onPicture } = options;
   const { report, cache } = evaluation;
   const prompts = report.requests.map(({ condition }) => textOf(condition));
-  const digests = [...new Set([report.reference, ...report.models].map(({ digest }) => digest))];
+  const judgedModels = report.models.filter(({ model }) => models?.includes(model) ?? true);
+  const digests = [...new Set([report.reference, ...judgedModels].map(({ digest }) => digest))];
   const total = digests.length * prompts.length;
   const found = new Map<string, Figures>();
   const judge = async (digest: string): Promise<Figures> => {
@@ -39,7 +42,7 @@ export async function judgeTexts(options: JudgeTextsOptions): Promise<Evaluation
     const of = { textAgreement: reference.digest, steps, guidance, requests };
     found.set(digest, await cache.remember(digest, of, () => judge(digest)));
   }
-  const judged = <T extends { readonly digest: string }>(one: T) => ({ ...one, textAgreement: found.get(one.digest)! });
+  const judged = <T extends { readonly digest: string }>(one: T) => ({ ...one, textAgreement: found.get(one.digest) });
   return { ...evaluation, report: { ...report, reference: judged(reference), models: report.models.map(judged) } };
 }
 

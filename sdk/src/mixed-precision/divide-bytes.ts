@@ -12,10 +12,9 @@ const ROLES: readonly { readonly role: string; readonly layers: RegExp; readonly
 ];
 
 /**
- * [layer][width]: the share of a layer in the error that the narrowest widths everywhere would make, in the mean of all
- * conditions. A condition counts by such shares and not by squares: PSNR, a logarithm, falls by a condition's further error
- * in shares of what it has, and pictures that err much anyway must not decide alone. Errors of different layers add up
- * because they have little to do with each other.
+ * [layer][width]: the error of a layer in shares of all that the narrowest widths everywhere would make. Errors of different
+ * layers add up, because they have little to do with each other.
+ * @param measurements by layer, then by width, without the widest
  */
 export function costsOf(
   measurements: readonly Measurement[],
@@ -24,14 +23,11 @@ export function costsOf(
 ): number[][] {
   const widths = candidates.length - 1;
   const narrowest = measurements.filter((_, i) => i % widths === 0);
-  const totals = measurements[0][metric].map((_, c) => narrowest.reduce((sum, of) => sum + of[metric][c], 0));
-  const shares = measurements.map((of) => {
-    return of[metric].reduce((sum, error, c) => sum + (totals[c] > 0 ? error / totals[c] : 0), 0) / totals.length;
-  });
+  const total = narrowest.reduce((sum, of) => sum + of[metric], 0) || 1;
   // The widest loses too little to be worth a run: as much as the next less, as steps become smaller.
   const [next, widest] = candidates.slice(-2).map((bits) => 2 ** bits - 1);
   return narrowest.map((_, i) => {
-    const costs = shares.slice(i * widths, (i + 1) * widths);
+    const costs = measurements.slice(i * widths, (i + 1) * widths).map((of) => of[metric] / total);
     return [...costs, costs[widths - 1] * (next / widest) ** 2];
   });
 }

@@ -1,9 +1,11 @@
 /**
- * How much each layer's rounding changes pictures, one layer and one width at a time: the float network runs its own
- * sampler with that one weight as it would be stored, and what comes out is compared with what comes out without.
+ * How much each layer's rounding changes pictures, one layer and one width at a time: the float network answers with that
+ * one weight as it would be stored, in states of its own way to pictures, and is compared with itself.
  *
- * Whole runs, not single steps: what an early step errs grows or fades on the way to the picture, by how much differs
- * from layer to layer, and errors of one layer in consecutive steps are alike and add up; all that is in the picture.
+ * What an error of a step does to the picture is measured once for all layers, the gain of the step: early errors are
+ * larger and may grow on the way. Whole runs with each layer would have that in them, and more of it than can be used: how a
+ * single small change grows is a matter of chance, which differs threefold between prompts (measured), so that errors of
+ * single answers, weighted by gains, foretell the error over many prompts better, for as many calls of the network.
  * Activations stay in float: they err as much at every width of the weights, and where they are rounded, a small change
  * of a value becomes one of a whole step now and then, by which a layer's error would grow with the change and not with
  * its square, so that all layers would look alike.
@@ -11,6 +13,7 @@
 import type { CodeBits } from '@edge-dit/runtime/engines/engine';
 import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
 import { isGuided } from '@edge-dit/runtime/sample';
+import { createSampler } from '@edge-dit/runtime/samplers/index';
 import { schedulerOf } from '../calibrate/calibrate.ts';
 import type { Calibration } from '../calibrate/calibration.ts';
 import { embedder } from '../calibrate/embed-conditions.ts';
@@ -20,8 +23,10 @@ import { InputTransforms } from '../quantize/input-transforms.ts';
 import type { Recipe } from '../recipes/recipe.ts';
 import { shareJobs } from '../threads/share-jobs.ts';
 import { withBits } from './bit-map.ts';
+import type { LessonJob, LessonThread } from './lesson-worker.ts';
+import { type Errors, gainsOf, type Lesson } from './lessons.ts';
 import type { Measurement, MeasurementFile } from './measurement-file.ts';
-import type { Errors, SensitivityJob, SensitivityThread } from './sensitivity-worker.ts';
+import type { SensitivityJob, SensitivityThread } from './sensitivity-worker.ts';
 import { storedWeight } from './stored-weight.ts';
 
 /** What the network is run on; condition i starts from the noise of seed + i. */
@@ -45,6 +50,8 @@ export interface MeasureOptions {
   /** Default: one for each core. Each holds the network in float32. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
+  /** Conditions that the float network has run, before anything is measured. */
+  readonly onLesson?: (done: number, total: number) => void;
   /** Measurements that are done, of how many, and how many of them were there from before. */
   readonly onMeasure?: (done: number, total: number, found: number) => void;
 }
@@ -63,13 +70,7 @@ async function measure(
   missing: readonly { spec: LinearSpec; bits: CodeBits }[],
   total: number,
 ): Promise<void> {
-  const { checkpoint, canonical, recipe, calibration, layers, widths, file, threads, signal, onMeasure } = options;
-  const { conditions, ...settings } = options.sample;
-  const schedulerConfig = schedulerOf(checkpoint);
-  const embed = embedder(checkpoint, canonical.architecture.geometry);
-  const guided = isGuided(settings.guidance);
-  const embedded = [];
-  for (const condition of conditions) embedded.push(await embed(condition, guided));
+  const { canonical, recipe, calibration, layers, widths, file, threads, signal, onMeasure } = options;
   const uniform = new Map(
     widths.map((bits) => {
       const changed = withBits(recipe, new Map(layers.map(({ name }) => [name, bits])));
@@ -78,10 +79,11 @@ async function measure(
   );
   const found = total - missing.length;
   let done = found;
+  const thread = await prepare(options);
   onMeasure?.(done, total, found);
   await shareJobs<(typeof missing)[number], Errors>({
     module: new URL('sensitivity-worker.js', import.meta.url),
-    data: { ...settings, path: checkpoint.path, schedulerConfig, conditions: embedded } satisfies SensitivityThread,
+    data: thread,
     jobs: missing,
     threads,
     signal,
@@ -95,4 +97,44 @@ async function measure(
       onMeasure?.(++done, total, found);
     },
   });
+}
+
+/** What the float network answers, for all measurements. */
+async function prepare({
+  checkpoint,
+  canonical,
+  layers,
+  sample,
+  threads,
+  signal,
+  onLesson,
+}: MeasureOptions): Promise<SensitivityThread> {
+  const { conditions, steps, guidance, seed } = sample;
+  const { path } = checkpoint;
+  const schedulerConfig = schedulerOf(checkpoint);
+  const embed = embedder(checkpoint, canonical.architecture.geometry);
+  const jobs: LessonJob[] = [];
+  for (const [index, condition] of conditions.entries()) {
+    jobs.push({ index, seed: seed + index, conditions: await embed(condition, isGuided(guidance)) });
+  }
+  const lessons: Lesson[][] = [];
+  let done = 0;
+  await shareJobs<LessonJob, Lesson[]>({
+    module: new URL('lesson-worker.js', import.meta.url),
+    data: { path, schedulerConfig, steps, guidance, layers: layers.map(({ name }) => name) } satisfies LessonThread,
+    jobs,
+    threads,
+    signal,
+    onResult: (given, i) => {
+      lessons[i] = given;
+      onLesson?.(++done, jobs.length);
+    },
+  });
+  return {
+    path,
+    guidance,
+    schedule: createSampler(schedulerConfig, steps).timesteps,
+    conditions: jobs.map((job, i) => ({ conditions: job.conditions, lessons: lessons[i] })),
+    gains: gainsOf(lessons.flat()),
+  };
 }

@@ -8,19 +8,18 @@ import type { CodeBits } from '@edge-dit/runtime/engines/engine';
 import { canonicalJson } from '@edge-dit/runtime/format/json';
 import { z } from 'zod';
 import { digestOf } from './bit-map.ts';
-import type { Errors } from './sensitivity-worker.ts';
+import type { Errors } from './lessons.ts';
 
 export interface Measurement extends Errors {
   readonly layer: string;
   readonly bits: CodeBits;
 }
 
-const errors = z.array(z.number().min(0));
 const measurementSchema = z.strictObject({
   layer: z.string(),
   bits: z.union([z.literal(4), z.literal(5), z.literal(6), z.literal(8)]),
-  picture: errors,
-  text: errors,
+  picture: z.number().min(0),
+  text: z.number().min(0),
 });
 
 export class MeasurementFile {

@@ -7,7 +7,7 @@ const MODULES = [
   ...['balance', 'gptq', 'input-transforms', 'quantize-weight', 'search-balance', 'weight-grid'].map(
     (name) => `../quantize/${name}.js`,
   ),
-  ...['run-condition', 'sensitivity-worker', 'stored-weight'].map((name) => `./${name}.js`),
+  ...['lessons', 'lesson-worker', 'sensitivity-worker', 'stored-weight'].map((name) => `./${name}.js`),
 ];
 
 /** SHA-256 over the compiled modules. */

@@ -160,7 +160,7 @@ test('rotated and balanced weights are measured as what they stand for', async (
     });
   const [plain, rotated] = [await measure(recipe), await measure(treated)];
   const mean = (of: typeof plain, bits: number) => {
-    const some = of.filter((measurement) => measurement.bits === bits).flatMap(({ picture }) => picture);
+    const some = of.filter((measurement) => measurement.bits === bits).map(({ picture }) => picture);
     return some.reduce((a, b) => a + b, 0) / some.length;
   };
   // Were a rotation not undone, the weight would be another one at any width.

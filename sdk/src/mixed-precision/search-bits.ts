@@ -34,8 +34,8 @@ export interface SearchBitsOptions {
   /** Two or more. Default 4, 5, 6 and 8. */
   readonly bits?: readonly CodeBits[];
   /**
-   * What the network is run on: `count` of the conditions, evenly spaced. Default: four of the calibration's, or of the
-   * checkpoint's own; 5 steps.
+   * What the network is run on: `count` of the conditions, evenly spaced. Default: eight of the calibration's, or of the
+   * checkpoint's own; 10 steps.
    */
   readonly sample?: Partial<Sample> & { readonly count?: number };
   /** Each role by its own metric (default), or all layers by the error of pictures. */
@@ -45,13 +45,15 @@ export interface SearchBitsOptions {
   /** Default: one for each core. Each holds the network in float32. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
+  /** Conditions that the float network has run, before anything is measured. */
+  readonly onLesson?: (done: number, total: number) => void;
   /** Measurements that are done, of how many, and how many of them were there from before. */
   readonly onMeasure?: (done: number, total: number, found: number) => void;
 }
 
 export const CANDIDATES: readonly CodeBits[] = [4, 5, 6, 8];
-const CONDITIONS = 4;
-const STEPS = 5;
+const CONDITIONS = 8;
+const STEPS = 10;
 
 /**
  * @throws `invalid-argument` for a budget that the narrowest widths exceed, naming the least, and where there is nothing

@@ -1,22 +1,23 @@
-/** One thread of the measurements: holds the network in float32, takes a layer's stored weight, answers with what it does. */
+/** One thread of the measurements: holds the network in float32, takes a layer's stored weight, answers with its errors. */
 import { workerData } from 'node:worker_threads';
 import type { Engine, Linear } from '@edge-dit/runtime/engines/engine';
-import { openWasmEngine } from '@edge-dit/runtime/engines/open-wasm';
-import { Meter } from '@edge-dit/runtime/meter';
 import type { Conditions, LinearSpec } from '@edge-dit/runtime/models/architecture';
 import { hadamardRotate } from '@edge-dit/runtime/rotation';
-import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
-import { openCheckpoint } from '../checkpoint/checkpoint.ts';
-import { loadFloatModel } from '../float-model.ts';
 import { serveJobs } from '../threads/serve-jobs.ts';
-import { type ConditionRun, errorsOf, type Outcome, runCondition } from './run-condition.ts';
+import { openFloatNetwork } from './float-network.ts';
+import { type Answer, answerOf, type Errors, errorsOf, type Lesson } from './lessons.ts';
 import type { StoredWeight } from './stored-weight.ts';
 
-/** What is the same for all layers. Condition i starts from the noise of seed + i. */
-export interface SensitivityThread extends Omit<ConditionRun, 'conditions'> {
+/** What is the same for all layers. */
+export interface SensitivityThread {
   /** Of the checkpoint. */
   readonly path: string;
-  readonly conditions: readonly Conditions[];
+  readonly guidance: number;
+  /** Timesteps of all steps. */
+  readonly schedule: readonly number[];
+  readonly conditions: readonly { readonly conditions: Conditions; readonly lessons: readonly Lesson[] }[];
+  /** Of the steps. */
+  readonly gains: readonly number[];
 }
 
 export interface SensitivityJob {
@@ -24,34 +25,9 @@ export interface SensitivityJob {
   readonly stored: StoredWeight;
 }
 
-/** Of each condition, as `OutcomeErrors`. */
-export interface Errors {
-  readonly picture: readonly number[];
-  readonly text: readonly number[];
-}
-
-/** A float32 network and its activations on a developer's machine. */
-const MEMORY_BYTES = 4 * 2 ** 30 - 2 ** 16;
-
-const { path, conditions, seed, ...settings } = workerData as SensitivityThread;
-let opened: ReturnType<typeof open> | undefined;
-
-async function open() {
-  const checkpoint = await openCheckpoint(path);
-  const { engine } = await openWasmEngine(await compileKernels(), new Meter(MEMORY_BYTES));
-  const model = await loadFloatModel(checkpoint, engine);
-  await checkpoint.close();
-  const { geometry } = model.architecture;
-  const run = async (transformer: typeof model.transformer) => {
-    const outcomes: Outcome[] = [];
-    for (const [i, given] of conditions.entries()) {
-      const network = { engine, transformer, geometry };
-      outcomes.push(await runCondition({ ...settings, seed: seed + i, conditions: given }, network));
-    }
-    return outcomes;
-  };
-  return { engine, model, run, exact: await run(model.transformer) };
-}
+const { path, guidance, schedule, conditions, gains } = workerData as SensitivityThread;
+const lessons = conditions.flatMap((of) => of.lessons);
+let opened: ReturnType<typeof openFloatNetwork> | undefined;
 
 /** The layer in float, as the stored weight would have it. */
 async function linearOf(engine: Engine, spec: LinearSpec, stored: StoredWeight): Promise<Linear> {
@@ -74,24 +50,22 @@ async function linearOf(engine: Engine, spec: LinearSpec, stored: StoredWeight):
 }
 
 serveJobs(async ({ layer, stored }: SensitivityJob): Promise<Errors> => {
-  const { engine, model, run, exact } = await (opened ??= open());
-  const { architecture, weights } = model;
+  const network = await (opened ??= openFloatNetwork(path));
+  const { engine, model } = network;
   const mark = engine.mark();
   try {
-    const spec = architecture.linears.find(({ name }) => name === layer)!;
-    const changed = await linearOf(engine, spec, stored);
-    const { attention } = weights;
-    const transformer = architecture.build(
-      {
-        attention,
-        linear: (name) => (name === layer ? changed : weights.linear(name)),
-        table: (name) => weights.table(name),
-        values: (name) => weights.values(name),
-      },
-      engine,
-    );
-    const errors = (await run(transformer)).map((outcome, i) => errorsOf(outcome, exact[i]));
-    return { picture: errors.map(({ picture }) => picture), text: errors.map(({ text }) => text) };
+    const spec = model.architecture.linears.find(({ name }) => name === layer)!;
+    const transformer = network.with(new Map([[layer, await linearOf(engine, spec, stored)]]));
+    const answers: Answer[] = [];
+    for (const of of conditions) {
+      const above = engine.mark();
+      const session = transformer.begin(of.conditions, schedule);
+      for (const { sample, timestep } of of.lessons) {
+        answers.push(await answerOf(session, sample, timestep, guidance));
+      }
+      engine.release(above);
+    }
+    return errorsOf(answers, lessons, gains);
   } finally {
     engine.release(mark);
   }

@@ -36,7 +36,7 @@ export interface QuantizeOptions {
   /** Widths of layers; instead of a search, where the recipe asks for one. */
   readonly bitMap?: BitMap;
   /** How to search widths, where the recipe asks for it; what was measured is kept in `cache`. */
-  readonly search?: Pick<SearchBitsOptions, 'sample' | 'threads' | 'onMeasure'>;
+  readonly search?: Pick<SearchBitsOptions, 'sample' | 'threads' | 'onLesson' | 'onMeasure'>;
   readonly signal?: AbortSignal;
   /** While a recipe that needs it calibrates. */
   readonly onCalibrate?: CalibrateOptions['onStep'];

@@ -9,9 +9,11 @@ import { targets } from '@edge-dit/functions/targets/index';
 import { FsStore } from '@edge-dit/runtime/stores/fs';
 import { calibrate } from '../calibrate/calibrate.ts';
 import { type Checkpoint, openCheckpoint } from '../checkpoint/checkpoint.ts';
+import { generatePictures } from '../evaluate/generate-pictures.ts';
+import { psnr } from '../evaluate/psnr.ts';
 import { quantize } from '../quantize/quantize.ts';
 import { generate } from '../testing/endpoint-client.ts';
-import { recipes } from './index.ts';
+import { recipeByName, recipes } from './index.ts';
 
 const REQUEST = { prompt: 'red apple, fluent 3d style', seed: 1, steps: 2 };
 /** Bytes of the shards by those of float16. */
@@ -42,6 +44,21 @@ describe('recipes', () => {
   after(async () => {
     await checkpoint.close();
     await rm(folder, { recursive: true });
+  });
+
+  test('what ViDiT-Q costs in calibration is worth it', async () => {
+    const models = ['f16', 'vidit-q-w4a8', 'w4a8-g32'];
+    await quantize({ checkpoint, recipe: recipeByName('f16'), model: 'f16', store });
+    const pictures: Float32Array[] = [];
+    await generatePictures({
+      jobs: models.map((model) => ({ place: folder, model, request: { ...REQUEST, steps: 4 } })),
+      onPicture: ({ values }, index) => {
+        pictures[index] = values;
+      },
+    });
+    const [float, viditQ, nearest] = pictures;
+    const gained = psnr(viditQ, float) - psnr(nearest, float);
+    assert.ok(gained > 2, `vidit-q-w4a8 is ${gained} dB nearer to float than rounding to nearest`);
   });
 
   test('give the same bytes in workerd and in Node', async () => {

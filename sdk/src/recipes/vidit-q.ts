@@ -5,23 +5,24 @@
  */
 import type { LayerPlan, Recipe } from './recipe.ts';
 
-/** Balance and rotation of every input of the blocks. */
-const transforms = { balance: { alpha: 0.5 }, rotation: true } as const;
-const best = { ...transforms, rounding: 'gptq', range: 'least-squares' } as const;
+/** Of every layer of the blocks. */
+const best = { balance: { alpha: 0.5 }, rotation: true, rounding: 'gptq', range: 'least-squares' } as const;
 
-/** Read once a request: their weights are bytes, not work. */
-const weightOnly: LayerPlan = { bits: 8, activationBits: 'float' };
-/** Replaces the plan of the layers whatever it was. */
-const plain = { group: undefined, rounding: undefined, range: undefined, balance: undefined, rotation: undefined };
-const embedders = { layers: /timestep_embedder|caption_projection/, plan: { ...plain, ...weightOnly } };
-/** Keys and values of the text are few rows, computed once a request, that every step reads. */
-const textKeysAndValues = { layers: /attn2\.to_[kv]$/, plan: { bits: 8, group: undefined } } as const;
+const float = { activationBits: 'float', group: undefined, balance: undefined, rotation: undefined } as const;
+/**
+ * What is computed once a request, and read in every step: its weights are bytes and not work, and an error of it is the
+ * same in every step, where errors of activations average out.
+ */
+const onceARequest: LayerPlan = { bits: 8, ...float, rounding: 'gptq', range: 'least-squares' };
+const textKeysAndValues = { layers: /attn2\.to_[kv]$/, plan: onceARequest };
+const embedders = { layers: /timestep_embedder|caption_projection/, plan: onceARequest };
 
 export const viditQW8A8: Recipe = {
   name: 'vidit-q-w8a8',
-  summary: 'ViDiT-Q: 8-bit weights, int8 activations, balanced and rotated',
-  body: { bits: 8, ...transforms },
-  modulation: weightOnly,
+  summary: 'ViDiT-Q: 8-bit weights by GPTQ, int8 activations, balanced and rotated',
+  body: { bits: 8, ...best },
+  modulation: onceARequest,
+  exceptions: [textKeysAndValues],
   attention: 'float',
 };
 
@@ -29,7 +30,8 @@ export const viditQW6A6: Recipe = {
   name: 'vidit-q-w6a6',
   summary: 'ViDiT-Q: 6-bit weights by GPTQ, int6 activations, balanced and rotated',
   body: { bits: 6, activationBits: 6, ...best },
-  modulation: weightOnly,
+  modulation: onceARequest,
+  exceptions: [textKeysAndValues],
   attention: 'float',
 };
 
@@ -38,7 +40,7 @@ export const viditQW4A8: Recipe = {
   summary:
     'ViDiT-Q: 4-bit weights by GPTQ in groups of 32, 8-bit for text keys and values, int8 activations, balanced and rotated',
   body: { bits: 4, group: 32, ...best },
-  modulation: weightOnly,
+  modulation: onceARequest,
   exceptions: [textKeysAndValues, embedders],
   attention: 'int8',
 };
@@ -49,8 +51,8 @@ export const viditQW4A8MP: Recipe = {
     'ViDiT-Q: 4- to 8-bit weights by GPTQ, the widths searched for under 0.42 of the float16 bytes, int8 activations',
   body: { bits: 8, group: 32, ...best },
   mixed: { budget: 0.42, bits: [4, 5, 6, 8] },
-  modulation: weightOnly,
-  exceptions: [embedders],
+  modulation: onceARequest,
+  exceptions: [textKeysAndValues, embedders],
   attention: 'int8',
 };
 

@@ -49,8 +49,8 @@ export function addMix(program: Command, session: Session): Command {
     .option('--calibration <file>', 'of "edge-dit calibrate" (default: as quantize makes it)')
     .option('--cache <folder>', 'where measurements and calibrations are kept', cacheFolder())
     .option('--one-metric', 'judge all layers by the error of pictures');
-  return withConditions(command, 4)
-    .option('--steps <n>', 'steps of the sampler, for each measurement', integer(1, 1000), 5)
+  return withConditions(command, 8)
+    .option('--steps <n>', 'steps of the sampler on the way to pictures', integer(1, 1000), 10)
     .option('--guidance <scale>', 'as requests will have it; 1 for none', number(0, 100), 3)
     .option('--seed <n>', 'of the noise', integer(0, 2 ** 31), 0)
     .option('--threads <n>', 'each holds the network in float32', integer(1, 256), availableParallelism())
@@ -110,6 +110,7 @@ async function run(path: string, flags: MixFlags, { output, signal }: Session): 
       cache,
       threads,
       signal,
+      onLesson: bars.onLesson,
       onMeasure: bars.onMeasure,
     });
     bars.stop();

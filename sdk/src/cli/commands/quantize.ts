@@ -117,7 +117,7 @@ async function run(path: string, flags: QuantizeFlags, { output, signal }: Sessi
         flags.bitMap === undefined
           ? undefined
           : parseBitMap(await readUserFile('--bit-map', flags.bitMap), `--bit-map: ${flags.bitMap}`),
-      search: { onMeasure: bars.onMeasure },
+      search: { onLesson: bars.onLesson, onMeasure: bars.onMeasure },
       signal,
       onCalibrate: bars.onCalibrate,
       onLayer: bars.onLayer,

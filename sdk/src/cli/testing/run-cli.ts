@@ -1,5 +1,6 @@
 /** Runs the real `edge-dit` in a process of its own, as a shell does. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const BINARY = fileURLToPath(new URL('../../../bin/edge-dit.js', import.meta.url));
@@ -21,7 +22,8 @@ export interface RunningCli {
 export function startCli(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): RunningCli {
   const child = spawn(process.execPath, [BINARY, ...args], {
     cwd,
-    env: { ...process.env, ...env },
+    // What is kept between commands stays among the test's files.
+    env: { ...process.env, XDG_CACHE_HOME: join(cwd, '.cache'), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const seen = { stdout: '', stderr: '' };

@@ -62,9 +62,10 @@ function costTable(models: readonly EvaluatedModel[]): string[] {
   );
 }
 
-/** Of the reference too: it is the measure of what can be reached. */
-function agreementTable(models: readonly (EvaluationReport['reference'] | EvaluatedModel)[]): string[] {
-  const [{ textAgreement, classAgreement }] = models;
+/** Of the reference too: it is the measure of what can be reached. Models that were not judged are left out. */
+function agreementTable(all: readonly (EvaluationReport['reference'] | EvaluatedModel)[]): string[] {
+  const [{ textAgreement, classAgreement }] = all;
+  const models = all.filter((one) => one.textAgreement ?? one.classAgreement);
   if (!textAgreement && !classAgreement) return [];
   return markdownTable(
     [

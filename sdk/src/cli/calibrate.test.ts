@@ -19,7 +19,7 @@ test('calibrate writes a file and says what is in it', async () => {
   assert.deepEqual([code, stderr], [0, '']);
   const { sha256, groups, ...rest } = JSON.parse(stdout);
   const out = 'new/c.safetensors';
-  assert.deepEqual(rest, { out, conditions: 4, resumed: 0, steps: 2, guidance: 3, seed: 0, moments: true });
+  assert.deepEqual(rest, { out, conditions: 11, resumed: 0, steps: 2, guidance: 3, seed: 0, moments: true });
   assert.match(sha256, /^[0-9a-f]{64}$/);
   assert.ok(groups.every(({ tokens }: { tokens: number }) => tokens > 0));
   const text = await cli('--out', 'plain.safetensors', '--steps', '1', '--classes', '2,7,1', '--count', '2');

@@ -58,7 +58,7 @@ describe('recipes', () => {
     });
     const [float, viditQ, nearest] = pictures;
     const gained = psnr(viditQ, float) - psnr(nearest, float);
-    assert.ok(gained > 2, `vidit-q-w4a8 is ${gained} dB nearer to float than rounding to nearest`);
+    assert.ok(gained > 1, `vidit-q-w4a8 is ${gained} dB nearer to float than rounding to nearest`);
   });
 
   test('give the same bytes in workerd and in Node', async () => {

@@ -65,7 +65,10 @@ export function withConditions(command: Command, usual?: number): Command {
         'prompts, one a line (default: calibration_prompts.txt of the checkpoint)',
       ).conflicts('classes'),
     )
-    .option('--classes <list>', 'classes, separated by commas, of a model of classes (default: four of them)')
+    .option(
+      '--classes <list>',
+      'classes, separated by commas, of a model of classes (default: up to 32, evenly spaced)',
+    )
     .option('--count <n>', 'only so many of them, evenly spaced', integer(1, 65_536), usual);
 }
 

@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import type { ModelDescription } from '../describe-model.ts';
 import { createProgram } from './program.ts';
 import { Session } from './session.ts';
-import { type Finished, runCli, startCli } from './testing/run-cli.ts';
+import { documentOf, refused, runCli, startCli } from './testing/run-cli.ts';
 import { FIXTURES, makeTinyPipeline, type TinyName } from './testing/tiny-pipeline.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'edge-dit-cli-'));
@@ -17,17 +17,7 @@ const cli = (...args: string[]) => runCli(args, root);
 
 /** Exit code 0, and --json's document. */
 async function document<T = Record<string, unknown>>(...args: string[]): Promise<T> {
-  const { code, stdout, stderr } = await cli(...args, '--json');
-  assert.equal(code, 0, stderr);
-  assert.equal(stderr, '', 'with --json nothing is said beside the document');
-  return JSON.parse(stdout);
-}
-
-function refused({ code, stdout, stderr }: Finished, exitCode: number, message: RegExp): void {
-  assert.equal(code, exitCode, stderr);
-  assert.match(stderr, message);
-  assert.doesNotMatch(stderr, /\n\s+at /, 'no stack');
-  assert.equal(stdout, '');
+  return documentOf<T>(await cli(...args, '--json'));
 }
 
 before(async () => {

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type Finished, runCli } from './testing/run-cli.ts';
+import { documentOf, refused, runCli } from './testing/run-cli.ts';
 import { makeTinyPipeline } from './testing/tiny-pipeline.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'edge-dit-publishing-'));
@@ -13,17 +13,7 @@ const cli = (...args: string[]) => runCli(args, root);
 
 // biome-ignore lint/suspicious/noExplicitAny: documents of several commands
 async function document(...args: string[]): Promise<any> {
-  const { code, stdout, stderr } = await cli(...args, '--json');
-  assert.equal(code, 0, stderr);
-  assert.equal(stderr, '', 'with --json nothing is said beside the document');
-  return JSON.parse(stdout);
-}
-
-function refused({ code, stdout, stderr }: Finished, exitCode: number, message: RegExp): void {
-  assert.equal(code, exitCode, stderr);
-  assert.match(stderr, message);
-  assert.doesNotMatch(stderr, /\n\s+at /, 'no stack');
-  assert.equal(stdout, '');
+  return documentOf(await cli(...args, '--json'));
 }
 
 let key: string;

@@ -1,10 +1,31 @@
-/** What the commands that publish, copy and sign have in common: progress while they run, and what they say at the end. */
+/** What the commands that publish, copy and sign have in common: options, progress while they run, and what they say at the end. */
 import type { WritableStore } from '@edge-dit/runtime/stores/store';
+import type { Command } from 'commander';
 import { type CopyModelOptions, copyModel } from '../publish/copy-model.ts';
 import type { Published } from '../publish/publication.ts';
+import { openWritableStore } from '../stores.ts';
+import { integer, lookup } from './option-values.ts';
 import type { Progress, Result } from './output.ts';
 import { longBytes, plural, shortBytes } from './quantities.ts';
 import type { Session } from './session.ts';
+
+export interface SendingFlags {
+  readonly to: WritableStore;
+  readonly parallel: number;
+  readonly dryRun: boolean;
+}
+
+/** Where to, and how. */
+export function addSendingOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      '--to <store>',
+      'folder or s3://bucket/prefix',
+      lookup((place) => openWritableStore(place)),
+    )
+    .option('--parallel <n>', 'objects on their way at once', integer(1, 32), 4)
+    .option('--dry-run', 'only say what would be sent', false);
+}
 
 /** `copyModel` with a bar. */
 export async function copyWithProgress(

@@ -1,19 +1,16 @@
 /** `edge-dit copy`: a model of one store in another, verified on its way, manifest and signature as they are. */
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { MODEL_NAME } from '@edge-dit/runtime/format/keys';
-import type { Store, WritableStore } from '@edge-dit/runtime/stores/store';
+import type { Store } from '@edge-dit/runtime/stores/store';
 import type { Command } from 'commander';
-import { openStore, openWritableStore } from '../../stores.ts';
-import { integer, lookup } from '../option-values.ts';
-import { copyWithProgress, publishedResult } from '../publishing.ts';
+import { openStore } from '../../stores.ts';
+import { lookup } from '../option-values.ts';
+import { addSendingOptions, copyWithProgress, publishedResult, type SendingFlags } from '../publishing.ts';
 import type { Session } from '../session.ts';
 import { addTrustOptions, type TrustFlags, trustOf } from '../trust-options.ts';
 
-interface CopyFlags extends TrustFlags {
+interface CopyFlags extends TrustFlags, SendingFlags {
   readonly from: Store;
-  readonly to: WritableStore;
-  readonly parallel: number;
-  readonly dryRun: boolean;
 }
 
 export function addCopy(program: Command, session: Session): Command {
@@ -28,15 +25,8 @@ export function addCopy(program: Command, session: Session): Command {
       '--from <store>',
       'folder, s3://bucket/prefix or address',
       lookup((place) => openStore(place)),
-    )
-    .requiredOption(
-      '--to <store>',
-      'folder or s3://bucket/prefix',
-      lookup((place) => openWritableStore(place)),
-    )
-    .option('--parallel <n>', 'objects on their way at once', integer(1, 32), 4)
-    .option('--dry-run', 'only say what would be sent', false);
-  return addTrustOptions(command)
+    );
+  return addTrustOptions(addSendingOptions(command))
     .addHelpText(
       'after',
       `

@@ -1,17 +1,11 @@
 /** `edge-dit publish`: a model that was quantized to a folder in, the same in a store out; only what is not there is sent. */
 import type { Command } from 'commander';
 import { resolveModel } from '../../model-reference.ts';
-import { openWritableStore } from '../../stores.ts';
-import { integer, lookup } from '../option-values.ts';
-import { copyWithProgress, publishedResult } from '../publishing.ts';
+import { addSendingOptions, copyWithProgress, publishedResult, type SendingFlags } from '../publishing.ts';
 import type { Session } from '../session.ts';
 import { addSigningOptions, type SigningFlags, signingOf } from '../trust-options.ts';
 
-interface PublishFlags extends SigningFlags {
-  readonly to: ReturnType<typeof openWritableStore>;
-  readonly parallel: number;
-  readonly dryRun: boolean;
-}
+type PublishFlags = SigningFlags & SendingFlags;
 
 export function addPublish(program: Command, session: Session): Command {
   const command = program
@@ -20,15 +14,8 @@ export function addPublish(program: Command, session: Session): Command {
     .description(
       'Sends a model from a folder to a store: shards, then the manifest, then the pointer. Run again after a crash, it sends the rest.',
     )
-    .argument('<model>', '<folder>/<name>, <folder>#<name>, or a folder that holds one model')
-    .requiredOption(
-      '--to <store>',
-      'folder or s3://bucket/prefix',
-      lookup((place) => openWritableStore(place)),
-    )
-    .option('--parallel <n>', 'objects on their way at once', integer(1, 32), 4)
-    .option('--dry-run', 'only say what would be sent', false);
-  return addSigningOptions(command)
+    .argument('<model>', '<folder>/<name>, <folder>#<name>, or a folder that holds one model');
+  return addSigningOptions(addSendingOptions(command))
     .addHelpText(
       'after',
       `

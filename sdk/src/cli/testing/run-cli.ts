@@ -1,4 +1,5 @@
-/** Runs the real `edge-dit` in a process of its own, as a shell does. */
+/** Runs the real `edge-dit` in a process of its own, as a shell does, and checks how it ended. */
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -55,4 +56,19 @@ export function runCli(
   env?: Readonly<Record<string, string>>,
 ): Promise<Finished> {
   return startCli(args, cwd, env).finished;
+}
+
+/** Exit code 0, and the document of a command that was given --json. */
+export function documentOf<T = Record<string, unknown>>({ code, stdout, stderr }: Finished): T {
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr, '', 'with --json nothing is said beside the document');
+  return JSON.parse(stdout);
+}
+
+/** It said what was wrong, and nothing else. */
+export function refused({ code, stdout, stderr }: Finished, exitCode: number, message: RegExp): void {
+  assert.equal(code, exitCode, stderr);
+  assert.match(stderr, message);
+  assert.doesNotMatch(stderr, /\n\s+at /, 'no stack');
+  assert.equal(stdout, '');
 }

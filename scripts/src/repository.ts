@@ -12,7 +12,8 @@ export function filesBelow(folder: string, enter: (name: string) => boolean = ()
     const path = join(folder, entry.name);
     if (entry.isDirectory()) {
       if (enter(entry.name)) found.push(...filesBelow(path, enter));
-    } else if (entry.isFile()) found.push(path.split(sep).join('/'));
+      // In a worktree `.git` is a file.
+    } else if (entry.isFile() && entry.name !== '.git') found.push(path.split(sep).join('/'));
   }
   return found.sort();
 }

@@ -4,7 +4,7 @@ import { EdgeDitError, unknownName } from '@edge-dit/runtime/errors';
 import { FsStore } from '@edge-dit/runtime/stores/fs';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import { MemoryStore } from '@edge-dit/runtime/stores/memory';
-import { S3Store } from '@edge-dit/runtime/stores/s3';
+import { s3StoreAt } from '@edge-dit/runtime/stores/s3';
 import type { Store, WritableStore } from '@edge-dit/runtime/stores/store';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -23,7 +23,12 @@ const kinds: readonly StoreKind[] = [
     summary: 'a folder of this machine',
     open: (place) => new FsStore(place.startsWith('file://') ? fileURLToPath(place) : place.slice('file:'.length)),
   },
-  { scheme: 's3', form: 's3://bucket/prefix', summary: 'S3, or any server that speaks it (S3_ENDPOINT)', open: openS3 },
+  {
+    scheme: 's3',
+    form: 's3://bucket/prefix',
+    summary: 'S3, or any server that speaks it (S3_ENDPOINT)',
+    open: s3StoreAt,
+  },
   { scheme: 'http', form: 'http://host/path', summary: 'read-only', open: (place) => new HttpStore(place) },
   { scheme: 'https', form: 'https://host/path', summary: 'read-only', open: (place) => new HttpStore(place) },
   {
@@ -87,30 +92,4 @@ function publisherEnvironment(env: Environment): Environment {
   }
   const keys = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
   return { ...env, ...keys, AWS_SESSION_TOKEN: sessionToken };
-}
-
-function openS3(place: string, env: Environment): Store {
-  const match = /^s3:\/\/([^/?#]+)(?:\/([^?#]*))?$/i.exec(place);
-  if (match === null) {
-    throw new EdgeDitError(
-      'invalid-argument',
-      `"${place}" is not an S3 place; write s3://bucket or s3://bucket/prefix.`,
-    );
-  }
-  const {
-    AWS_ACCESS_KEY_ID: accessKeyId,
-    AWS_SECRET_ACCESS_KEY: secretAccessKey,
-    AWS_SESSION_TOKEN: sessionToken,
-  } = env;
-  return new S3Store({
-    bucket: match[1],
-    prefix: match[2],
-    endpoint: env.S3_ENDPOINT ?? env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL,
-    region: env.AWS_REGION ?? env.AWS_DEFAULT_REGION,
-    // Without keys in the environment the SDK looks in profiles and instance roles.
-    credentials:
-      accessKeyId !== undefined && secretAccessKey !== undefined
-        ? { accessKeyId, secretAccessKey, sessionToken }
-        : undefined,
-  });
 }

@@ -7,6 +7,7 @@ import { type CacheApi, cacheApi } from '@edge-dit/runtime/stores/cache-api';
 import { cached } from '@edge-dit/runtime/stores/cached';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import { type R2BucketLike, R2Store } from '@edge-dit/runtime/stores/r2';
+import { listOf } from '../environment.ts';
 import { createGateway } from '../gateway/gateway.ts';
 import { problemDetails, problemResponse } from '../problem.ts';
 
@@ -49,5 +50,3 @@ function openGateway({ SHARDS, SHARDS_URL, MODELS = '', CORS_ORIGINS, SIGNING_SE
   const origins = CORS_ORIGINS === '*' ? '*' : CORS_ORIGINS === undefined ? undefined : listOf(CORS_ORIGINS);
   return createGateway({ store: cached(store, cache, { onError }), models, cors: origins, secret: SIGNING_SECRET });
 }
-
-const listOf = (text: string) => text.split(',').flatMap((item) => item.trim() || []);

@@ -12,29 +12,20 @@ import { cached } from '@edge-dit/runtime/stores/cached';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import { type R2BucketLike, R2Store } from '@edge-dit/runtime/stores/r2';
 import type { Store } from '@edge-dit/runtime/stores/store';
-import { parseTrustPolicy } from '@edge-dit/runtime/trust';
 import float from '@edge-dit/wasm-kernels/kernels.float.wasm';
 import relaxed from '@edge-dit/wasm-kernels/kernels.relaxed.wasm';
 import simd from '@edge-dit/wasm-kernels/kernels.simd.wasm';
 import { createApp } from '../app.ts';
 import { embeddingCache } from '../embedding-cache.ts';
-import { limitsOf } from '../limits.ts';
+import { type EndpointEnvironment, endpointSettings } from '../environment.ts';
 import { ModelHost } from '../model-host.ts';
 import { problemDetails, problemResponse } from '../problem.ts';
 
 /** Bindings and variables of the worker. */
-export interface WorkerEnv {
+export interface WorkerEnv extends EndpointEnvironment {
   /** One of the two: a bucket, or the base URL of a published store (may have a query, which is kept secret). */
   readonly SHARDS?: R2BucketLike;
   readonly SHARDS_URL?: string;
-  /** Names of models, separated by commas; the first is the default. */
-  readonly MODELS?: string;
-  /** MiB for everything that the runtime holds. Default 128. */
-  readonly MEMORY_LIMIT_MB?: string;
-  /** JSON of a `TrustPolicy`. Without it no signature is looked at. */
-  readonly TRUST?: string;
-  /** JSON of some of `Limits`. */
-  readonly LIMITS?: string;
 }
 
 interface ExecutionContext {
@@ -63,16 +54,17 @@ export default {
 };
 
 function openApp(env: WorkerEnv): App {
-  const meter = new Meter(memoryLimit(env.MEMORY_LIMIT_MB));
+  const { models: names, memoryLimit, trust, limits } = endpointSettings(env);
+  const meter = new Meter(memoryLimit);
   const cache = cacheApi((caches as unknown as { readonly default: CacheApi }).default);
   const onError = (error: unknown) => console.error('Cache API:', error);
   const models = new ModelHost({
-    models: (env.MODELS ?? '').split(',').flatMap((name) => name.trim() || []),
+    models: names,
     meter,
     pipeline: {
       // The cache is filled while the shard is held, so that the meter counts its bytes until nobody needs them.
       store: cached(storeOf(env), cache, { onError }),
-      trust: env.TRUST === undefined ? undefined : parseTrustPolicy(env.TRUST),
+      trust,
       kernels: { float, simd, relaxed },
       onnx: (counted) =>
         createWorkerdOrtRuntime(
@@ -82,7 +74,7 @@ function openApp(env: WorkerEnv): App {
       wrapEncoder: (encoder, manifest) => embeddingCache(encoder, manifest, cache, { onError }),
     },
   });
-  return createApp({ models, limits: limitsFrom(env.LIMITS) });
+  return createApp({ models, limits });
 }
 
 function storeOf({ SHARDS, SHARDS_URL }: WorkerEnv): Store {
@@ -93,23 +85,4 @@ function storeOf({ SHARDS, SHARDS_URL }: WorkerEnv): Store {
     );
   }
   return SHARDS === undefined ? new HttpStore(SHARDS_URL!) : new R2Store(SHARDS, 'SHARDS');
-}
-
-function memoryLimit(megabytes: string | undefined): number | undefined {
-  if (megabytes === undefined) return undefined;
-  const value = Number(megabytes);
-  if (!(value >= 1 && value <= 65_536)) {
-    throw new EdgeDitError('invalid-argument', 'MEMORY_LIMIT_MB must be a number of MiB, 1 at least.');
-  }
-  return value * 2 ** 20;
-}
-
-function limitsFrom(json: string | undefined): ReturnType<typeof limitsOf> {
-  let given: unknown;
-  try {
-    given = json === undefined ? undefined : JSON.parse(json);
-  } catch (cause) {
-    throw new EdgeDitError('invalid-argument', 'LIMITS is not JSON; write for example {"steps": 30}.', { cause });
-  }
-  return limitsOf(given);
 }

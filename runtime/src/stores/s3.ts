@@ -26,6 +26,37 @@ export interface S3StoreOptions {
   readonly credentials?: S3ClientConfig['credentials'];
 }
 
+/**
+ * The store at `s3://bucket/prefix`. The endpoint comes from S3_ENDPOINT, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, the region
+ * from AWS_REGION or AWS_DEFAULT_REGION, the keys from the environment or wherever else the AWS SDK looks.
+ * @throws EdgeDitError `invalid-argument` for a malformed place
+ */
+export function s3StoreAt(place: string, env: Readonly<Record<string, string | undefined>>): S3Store {
+  const match = /^s3:\/\/([^/?#]+)(?:\/([^?#]*))?$/i.exec(place);
+  if (match === null) {
+    throw new EdgeDitError(
+      'invalid-argument',
+      `"${place}" is not an S3 place; write s3://bucket or s3://bucket/prefix.`,
+    );
+  }
+  const {
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    AWS_SESSION_TOKEN: sessionToken,
+  } = env;
+  return new S3Store({
+    bucket: match[1],
+    prefix: match[2],
+    endpoint: env.S3_ENDPOINT ?? env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL,
+    region: env.AWS_REGION ?? env.AWS_DEFAULT_REGION,
+    // Without keys in the environment the SDK looks in profiles and instance roles.
+    credentials:
+      accessKeyId !== undefined && secretAccessKey !== undefined
+        ? { accessKeyId, secretAccessKey, sessionToken }
+        : undefined,
+  });
+}
+
 type Operation = Parameters<typeof storeFailed>[1];
 
 export class S3Store implements WritableStore {

@@ -1,0 +1,55 @@
+/** The variables of an endpoint in, checked settings out: the same names on every target. What is wrong names the variable. */
+import { EdgeDitError } from '@edge-dit/runtime/errors';
+import { parseTrustPolicy, type TrustPolicy } from '@edge-dit/runtime/trust';
+import { type Limits, limitsOf } from './limits.ts';
+
+export interface EndpointEnvironment {
+  /** Names of models, separated by commas; the first is the default. */
+  readonly MODELS?: string;
+  /** MiB for everything that the runtime holds. Default 128. */
+  readonly MEMORY_LIMIT_MB?: string;
+  /** JSON of a `TrustPolicy`. Without it no signature is looked at. */
+  readonly TRUST?: string;
+  /** JSON of some of `Limits`. */
+  readonly LIMITS?: string;
+}
+
+export interface EndpointSettings {
+  readonly models: readonly string[];
+  /** Bytes; undefined is the runtime's default. */
+  readonly memoryLimit: number | undefined;
+  readonly trust: TrustPolicy | undefined;
+  readonly limits: Limits;
+}
+
+/** @throws EdgeDitError `invalid-argument` naming the variable */
+export function endpointSettings(env: EndpointEnvironment): EndpointSettings {
+  return {
+    models: listOf(env.MODELS ?? ''),
+    memoryLimit: memoryLimit(env.MEMORY_LIMIT_MB),
+    trust: env.TRUST === undefined ? undefined : parseTrustPolicy(env.TRUST),
+    limits: limitsFrom(env.LIMITS),
+  };
+}
+
+/** Names separated by commas. */
+export const listOf = (text: string): string[] => text.split(',').flatMap((item) => item.trim() || []);
+
+function memoryLimit(megabytes: string | undefined): number | undefined {
+  if (megabytes === undefined) return undefined;
+  const value = Number(megabytes);
+  if (!(value >= 1 && value <= 65_536)) {
+    throw new EdgeDitError('invalid-argument', 'MEMORY_LIMIT_MB must be a number of MiB, 1 at least.');
+  }
+  return value * 2 ** 20;
+}
+
+function limitsFrom(json: string | undefined): Limits {
+  let given: unknown;
+  try {
+    given = json === undefined ? undefined : JSON.parse(json);
+  } catch (cause) {
+    throw new EdgeDitError('invalid-argument', 'LIMITS is not JSON; write for example {"steps": 30}.', { cause });
+  }
+  return limitsOf(given);
+}

@@ -46,6 +46,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   'memory-exceeded': { status: 507, title: 'The work does not fit in memory' },
   'engine-unavailable': { status: 500, title: 'No engine runs here' },
   'onnx-failed': { status: 500, title: 'An auxiliary model failed' },
+  'resume-refused': { status: 500, title: 'A saved state is not of this request' },
   'non-finite': { status: 500, title: 'The computation broke down' },
   'config-unsupported': { status: 500, title: 'The model asks for something that is not implemented' },
   'unknown-name': { status: 500, title: 'The model names something unknown here' },

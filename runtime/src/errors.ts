@@ -28,6 +28,7 @@ export const ERROR_CODES = {
   'memory-exceeded': 'the work needs more bytes than its budget',
   'engine-unavailable': 'no engine can run here, or one failed its self-test',
   'onnx-failed': 'an auxiliary ONNX model could not be loaded or run',
+  'resume-refused': 'a checkpoint of a generation is damaged, or of another model or request',
   'non-finite': 'a computation gave NaN or infinity',
   internal: 'an invariant of edge-dit is broken; please report it',
 } as const;

@@ -25,6 +25,30 @@ export function pictureOf(values: Float32Array, channels: number, height: number
   return { width, height, rgb };
 }
 
+/** As `pictureOf`, shrunk by averages of squares until neither side is longer than `side` pixels. */
+export function thumbnailOf(
+  values: Float32Array,
+  channels: number,
+  height: number,
+  width: number,
+  side: number,
+): Picture {
+  const factor = Math.max(1, Math.ceil(Math.max(height, width) / side));
+  const [rows, columns] = [Math.max(1, Math.floor(height / factor)), Math.max(1, Math.floor(width / factor))];
+  const [squareRows, squareColumns] = [Math.min(factor, height), Math.min(factor, width)];
+  const small = new Float32Array(channels * rows * columns);
+  small.forEach((_, i) => {
+    const channel = Math.floor(i / (rows * columns));
+    const y = factor * (Math.floor(i / columns) % rows);
+    const x = factor * (i % columns);
+    for (let dy = 0; dy < squareRows; dy++) {
+      for (let dx = 0; dx < squareColumns; dx++) small[i] += values[(channel * height + y + dy) * width + x + dx];
+    }
+    small[i] /= squareRows * squareColumns;
+  });
+  return pictureOf(small, channels, rows, columns);
+}
+
 /** PNG bytes, the same on every host. */
 export function encodePng({ width, height, rgb }: Picture): Uint8Array {
   return pngOf(width, height, rgb);

@@ -4,8 +4,9 @@
  */
 
 import type { KernelModules, Variant } from '@edge-dit/wasm-kernels';
+import { packCheckpoint, requestIdentity, unpackCheckpoint } from './checkpoint.ts';
 import { type OpenEngine, type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
-import { EdgeDitError, isEdgeDitError } from './errors.ts';
+import { EdgeDitError } from './errors.ts';
 import { fetchFile } from './fetch-model.ts';
 import type { FileRecord, Manifest } from './format/manifest.ts';
 import { loadManifest } from './load-manifest.ts';
@@ -15,9 +16,10 @@ import { architectureByName } from './models/index.ts';
 import { type LoadedModel, loadModel } from './models/load-model.ts';
 import type { OnnxRuntime } from './onnx/onnx-runtime.ts';
 import { OnnxVaeDecoder } from './onnx/vae-decoder.ts';
-import { type Picture, pictureOf } from './picture.ts';
-import { isGuided, sample } from './sample.ts';
+import { type Picture, pictureOf, thumbnailOf } from './picture.ts';
+import { isGuided, type StepReport, sample } from './sample.ts';
 import { createSampler } from './samplers/index.ts';
+import { type GenerateRequest, joinEmbeddings, type SettledRequest, settleRequest } from './settle-request.ts';
 import type { Store } from './stores/store.ts';
 import type { TextEmbedding, TextEncoder } from './text/conditioning.ts';
 import { OnnxTextEncoder } from './text/onnx-text-encoder.ts';
@@ -45,27 +47,35 @@ export interface PipelineOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface GenerateRequest {
-  readonly prompt?: string;
-  readonly negativePrompt?: string;
-  /** Precomputed embeddings instead of prompts: one row, of the prompt and of the negative prompt. */
-  readonly embedding?: { readonly prompt: TextEmbedding; readonly negative: TextEmbedding };
-  /** Index or name of a class. */
-  readonly class?: number | string;
-  /** 0 to 2^53 - 1. */
-  readonly seed: number;
-  readonly steps?: number;
-  readonly guidance?: number;
-  /** Pixels; the model's own size without them. */
-  readonly width?: number;
-  readonly height?: number;
-}
+export type { GenerateRequest };
 
 export interface GenerateHooks {
   readonly signal?: AbortSignal;
-  readonly onStep?: (step: number, steps: number) => void;
+  /** After each step, and waited for; step counts from 1. */
+  readonly onStep?: (step: number, steps: number, report: GenerateStep) => void | Promise<void>;
+  /** A checkpoint of the same request and model, to go on from. */
+  readonly from?: Uint8Array;
   /** Bytes of shards as they arrive, while the model loads. */
   readonly onBytes?: (count: number) => void;
+}
+
+/** What can be had of a generation after a step, at the cost of asking for it. */
+export interface GenerateStep {
+  /** Goes on from here, on any machine: see `GenerateHooks.from`. */
+  checkpoint(): Promise<Uint8Array>;
+  /**
+   * What the picture is becoming, its longer side at most `side` pixels. Undefined for models of latents: what a latent looks
+   * like only its decoder knows, which costs as much as many steps.
+   */
+  preview(side: number): Picture | undefined;
+}
+
+/** A generation that was stopped before its last step. */
+export interface Suspended {
+  readonly checkpoint: Uint8Array;
+  /** Steps done, and of how many. */
+  readonly step: number;
+  readonly steps: number;
 }
 
 export interface Generated extends Picture {
@@ -129,10 +139,28 @@ export class Pipeline {
     return this.#model !== undefined;
   }
 
-  /** Raises `invalid-request` where the request does not fit the model; `aborted` when its signal says so. */
+  /** What a request asks of this model. @throws EdgeDitError `invalid-request` where it does not fit */
+  check(request: GenerateRequest): SettledRequest {
+    this.#geometry ??= architectureByName(this.manifest.architecture).configure(this.manifest.config).geometry;
+    if (request.prompt !== undefined && !this.#textEncoder && !request.embedding) {
+      throw new EdgeDitError(
+        'invalid-request',
+        `prompt: ${this.manifest.model} ships no text encoder: send a precomputed embedding.`,
+      );
+    }
+    return settleRequest(request, this.manifest, this.#geometry);
+  }
+
+  /** Raises what `check` does; `aborted` when its signal says so; `resume-refused` for a checkpoint of something else. */
   async generate(request: GenerateRequest, hooks: GenerateHooks = {}): Promise<Generated> {
-    const settled = this.#settle(request);
-    const run = this.#turn.then(() => this.#run(request, settled, hooks));
+    const done = await this.advance(request, Number.POSITIVE_INFINITY, hooks);
+    return done as Generated;
+  }
+
+  /** As `generate`, but stops after `count` steps, at least 1, unless those were all. */
+  async advance(request: GenerateRequest, count: number, hooks: GenerateHooks = {}): Promise<Generated | Suspended> {
+    const settled = this.check(request);
+    const run = this.#turn.then(() => this.#run(request, settled, count, hooks));
     this.#turn = run.catch(() => {});
     return run;
   }
@@ -144,18 +172,31 @@ export class Pipeline {
     await Promise.all([this.#onnxEncoder?.release(), this.#vae?.release()]);
   }
 
-  async #run(request: GenerateRequest, settled: SettledRequest, hooks: GenerateHooks): Promise<Generated> {
+  async #run(
+    request: GenerateRequest,
+    settled: SettledRequest,
+    count: number,
+    hooks: GenerateHooks,
+  ): Promise<Generated | Suspended> {
     const { steps, guidance, height, width } = settled;
+    const { signal, onStep } = hooks;
     const times = [now()];
-    const condition = await this.#condition(request, settled, hooks.signal);
+    const length = height * width * this.#geometry!.inChannels;
+    const identity = await requestIdentity(this.digest, request, settled);
+    const from = hooks.from && (await unpackCheckpoint(hooks.from, { identity, steps, length }));
+    const condition = await this.#condition(request, settled, signal);
     times.push(now());
     const { architecture, transformer } = await this.#load(hooks);
     times.push(now());
     const { geometry } = architecture;
-    const samplerSize = height * width * geometry.inChannels;
-    const giveBack = this.meter.take('sampling', SAMPLING_COPIES * 4 * samplerSize);
+    const shape = [1, geometry.inChannels, height, width] as const;
+    const giveBack = this.meter.take('sampling', SAMPLING_COPIES * 4 * length);
+    const reportOf = (report: StepReport): GenerateStep => ({
+      checkpoint: () => packCheckpoint(report, identity),
+      preview: (side) => (this.#vae ? undefined : thumbnailOf(report.predicted(), shape[1], height, width, side)),
+    });
     try {
-      const values = await sample({
+      const { step, state } = await sample({
         engine: this.#engine!.engine,
         transformer,
         geometry,
@@ -163,11 +204,14 @@ export class Pipeline {
         conditions: { ...condition, batch: isGuided(guidance) ? 2 : 1, frames: 1, height, width },
         guidance,
         seed: request.seed,
-        ...hooks,
+        from,
+        stopAfter: count,
+        signal,
+        onStep: onStep && ((done, of, report) => onStep(done, of, reportOf(report))),
       });
+      if (step < steps) return { checkpoint: await packCheckpoint({ step, state }, identity), step, steps };
       times.push(now());
-      const shape = [1, geometry.inChannels, height, width] as const;
-      const image = this.#vae ? await this.#vae.decode({ shape, data: values }, hooks.signal) : { shape, data: values };
+      const image = this.#vae ? await this.#vae.decode({ shape, data: state.x }, signal) : { shape, data: state.x };
       const picture = pictureOf(image.data, image.shape[1], image.shape[2], image.shape[3]);
       times.push(now());
       const [encode, load, sampling, decode] = times.slice(1).map((time, i) => time - times[i]);
@@ -201,71 +245,17 @@ export class Pipeline {
     this.meter.take(`the weights of ${this.manifest.model}`, bytes)();
   }
 
-  #settle(request: GenerateRequest): SettledRequest {
-    const { manifest } = this;
-    this.#geometry ??= architectureByName(manifest.architecture).configure(manifest.config).geometry;
-    const geometry = this.#geometry;
-    const factor = manifest.pipeline.vae?.spatialFactor ?? 1;
-    const steps = request.steps ?? manifest.defaults.steps;
-    const guidance = request.guidance ?? manifest.defaults.guidance;
-    this.#checkSteps(steps);
-    if (!Number.isSafeInteger(request.seed) || request.seed < 0) {
-      throw new EdgeDitError('invalid-request', `seed ${request.seed} is not an integer from 0 to 2^53 - 1.`);
-    }
-    if (!(guidance >= 0 && guidance <= MAX_GUIDANCE)) {
-      throw new EdgeDitError('invalid-request', `guidance ${guidance} is not a number from 0 to ${MAX_GUIDANCE}.`);
-    }
-    const unit = factor * geometry.patchSize;
-    const [height, width] = (['height', 'width'] as const).map((side) => {
-      const pixels = request[side] ?? factor * geometry.sampleSize;
-      if (!Number.isInteger(pixels) || pixels < unit || pixels > MAX_PIXELS || pixels % unit !== 0) {
-        throw new EdgeDitError(
-          'invalid-request',
-          `${side} ${pixels} is not a multiple of ${unit} up to ${MAX_PIXELS}.`,
-        );
-      }
-      if (geometry.fixedSize && pixels !== factor * geometry.sampleSize) {
-        throw new EdgeDitError(
-          'invalid-request',
-          `${side} ${pixels}: this model makes pictures of ${factor * geometry.sampleSize} only.`,
-        );
-      }
-      return pixels / factor;
-    });
-    return {
-      steps,
-      guidance,
-      height,
-      width,
-      unit: factor,
-      microConditions: usesMicroConditions(geometry.conditioning),
-    };
-  }
-
-  #checkSteps(steps: number): void {
-    try {
-      createSampler(this.manifest.sampler, steps);
-    } catch (cause) {
-      if (!isEdgeDitError(cause, 'invalid-argument')) throw cause;
-      throw new EdgeDitError('invalid-request', `steps ${steps}: ${cause.message}`, { cause });
-    }
-  }
-
   async #condition(
     request: GenerateRequest,
     settled: SettledRequest,
     signal?: AbortSignal,
   ): Promise<Partial<Conditions>> {
-    const { conditioning } = this.manifest.pipeline;
     const guided = isGuided(settled.guidance);
+    const { conditioning } = this.manifest.pipeline;
     if (conditioning.type === 'class') {
-      if (request.prompt !== undefined)
-        throw new EdgeDitError('invalid-request', 'prompt: this model takes a class, not a prompt.');
-      const label = classIndex(request.class, conditioning.count, conditioning.names);
+      const label = settled.label!;
       return { labels: guided ? [conditioning.count, label] : [label] };
     }
-    if (request.class !== undefined)
-      throw new EdgeDitError('invalid-request', 'class: this model takes a prompt, not a class.');
     const text = await this.#embed(request, guided, signal);
     if (!settled.microConditions) return { text };
     const [height, width] = [settled.height * settled.unit, settled.width * settled.unit];
@@ -280,15 +270,7 @@ export class Pipeline {
     signal?: AbortSignal,
   ): Promise<TextEmbedding> {
     if (embedding) return guided ? joinEmbeddings(embedding.negative, embedding.prompt) : embedding.prompt;
-    if (prompt === undefined)
-      throw new EdgeDitError('invalid-request', 'prompt: missing; this model makes pictures from a text.');
-    if (!this.#textEncoder) {
-      throw new EdgeDitError(
-        'invalid-request',
-        `${this.manifest.model} ships no text encoder: send a precomputed embedding.`,
-      );
-    }
-    return this.#textEncoder.encode(guided ? [negativePrompt ?? '', prompt] : [prompt], signal);
+    return this.#textEncoder!.encode(guided ? [negativePrompt ?? '', prompt!] : [prompt!], signal);
   }
 
   #ownEncoder(runtime: OnnxRuntime): TextEncoder | undefined {
@@ -343,42 +325,9 @@ export class Pipeline {
   }
 }
 
-interface SettledRequest {
-  readonly steps: number;
-  readonly guidance: number;
-  /** Of the sample: pixels divided by the VAE's factor. */
-  readonly height: number;
-  readonly width: number;
-  /** Pixels a unit of the sample. */
-  readonly unit: number;
-  readonly microConditions: boolean;
-}
-
 /** What onnxruntime-web takes for itself and a text encoder of 17 MB. */
 const ONNX_BYTES = 56 * 2 ** 20;
-/** Beyond any published use; keeps hostile values out of the arithmetic. */
-const MAX_GUIDANCE = 100;
-const MAX_PIXELS = 4096;
 /** Float32 copies of a sample that are alive at once in a step: batch of two in and out, state, history, picture. */
 export const SAMPLING_COPIES = 12;
 
 const now = () => performance.now();
-
-const usesMicroConditions = (conditioning: { kind: string; microConditions?: boolean }) =>
-  conditioning.microConditions === true;
-
-function classIndex(given: number | string | undefined, count: number, names: readonly string[] | undefined): number {
-  const index = typeof given === 'string' ? (names?.indexOf(given) ?? -1) : given;
-  if (index !== undefined && Number.isInteger(index) && index >= 0 && index < count) return index;
-  const known = names ? ` or one of ${names.slice(0, 20).join(', ')}${names.length > 20 ? ', …' : ''}` : '';
-  throw new EdgeDitError('invalid-request', `class: got ${given ?? 'nothing'}, expected 0 to ${count - 1}${known}.`);
-}
-
-/** Two embeddings of one row each as one of two rows. */
-function joinEmbeddings(a: TextEmbedding, b: TextEmbedding): TextEmbedding {
-  if (a.count !== 1 || b.count !== 1 || a.tokens !== b.tokens || a.channels !== b.channels) {
-    throw new EdgeDitError('invalid-request', 'embedding: both must have one row, and the same tokens and channels.');
-  }
-  const data = new Float32Array([...a.data, ...b.data]);
-  return { count: 2, tokens: a.tokens, channels: a.channels, data, mask: new Int32Array([...a.mask, ...b.mask]) };
-}

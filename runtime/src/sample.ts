@@ -17,17 +17,39 @@ export interface SampleOptions {
   /** Unit noise to start from, one sample after another; drawn from the seed without it. */
   readonly noise?: Float32Array;
   readonly seed: number | bigint;
+  /** Goes on from there instead of starting from noise. */
+  readonly from?: SampleCheckpoint;
+  /** Ends after so many steps, 1 at least; after the last one without it. */
+  readonly stopAfter?: number;
   readonly signal?: AbortSignal;
-  /** After each step; step counts from 1. */
-  readonly onStep?: (step: number, steps: number) => void;
+  /** After each step, and waited for; step counts from 1. */
+  readonly onStep?: (step: number, steps: number, report: StepReport) => void | Promise<void>;
+}
+
+/** Between two steps: all that the steps after it depend on, beside the request. Whoever keeps it may not change it. */
+export interface SampleCheckpoint {
+  /** Steps done. */
+  readonly step: number;
+  readonly state: SamplerState;
+}
+
+export interface StepReport extends SampleCheckpoint {
+  /** The sample without noise that the network saw in this step, [count, channels, frames, height, width]. */
+  predicted(): Float32Array;
 }
 
 /** Whether a guidance scale changes anything: at 1 the unconditional half cancels out. */
 export const isGuided = (guidance: number) => guidance !== 1;
 
-/** [count, channels, frames, height, width] of float32. Raises `aborted`, and `non-finite` when the network broke down. */
-export async function sample(options: SampleOptions): Promise<Float32Array> {
+/**
+ * The state after the steps that were asked for; after the last, `state.x` is the sample [count, channels, frames, height,
+ * width]. Raises `aborted`, and `non-finite` when the network broke down.
+ */
+export async function sample(options: SampleOptions): Promise<SampleCheckpoint> {
   const { engine, transformer, geometry, sampler, conditions, guidance, seed, signal, onStep } = options;
+  const steps = sampler.timesteps.length;
+  const first = options.from?.step ?? 0;
+  const last = Math.min(steps, first + (options.stopAfter ?? steps));
   const guided = isGuided(guidance);
   const count = guided ? conditions.batch / 2 : conditions.batch;
   const pixels = conditions.frames * conditions.height * conditions.width;
@@ -38,25 +60,26 @@ export async function sample(options: SampleOptions): Promise<Float32Array> {
     await yieldToHost();
     if (signal?.aborted) throw new EdgeDitError('aborted', 'the generation was cancelled.', { cause: signal.reason });
   };
+  const start = () => (options.noise ?? draw(0)).map((value) => value * sampler.initNoiseSigma);
   const mark = engine.mark();
   try {
     const call = {
-      session: transformer.begin(conditions, sampler.timesteps),
+      session: transformer.begin(conditions, sampler.timesteps.slice(first, last)),
       count,
       guided,
       guidance,
       size,
       outputSize,
     };
-    const start = (options.noise ?? draw(0)).map((value) => value * sampler.initNoiseSigma);
-    let state: SamplerState = { x: start, history: [] };
-    for (const [i, timestep] of sampler.timesteps.entries()) {
-      const output = await guidedOutput(call, sampler.scaleInput(state.x, i), timestep, tick);
+    let state = options.from?.state ?? { x: start(), history: [] };
+    for (let i = first; i < last; i++) {
+      const { x } = state;
+      const output = await guidedOutput(call, sampler.scaleInput(x, i), sampler.timesteps[i], tick);
       state = sampler.step(i, output, state, () => draw(i + 1));
       checkFinite(state.x, i);
-      onStep?.(i + 1, sampler.timesteps.length);
+      await onStep?.(i + 1, steps, { step: i + 1, state, predicted: () => sampler.predict(i, output, x) });
     }
-    return state.x;
+    return { step: last, state };
   } finally {
     engine.release(mark);
   }

@@ -103,7 +103,7 @@ async function trajectories(
       height,
       width,
     };
-    const values = await sample({
+    const { state } = await sample({
       engine,
       transformer,
       geometry: architecture.geometry,
@@ -113,7 +113,7 @@ async function trajectories(
       seed: 0,
       noise: of(noise, i),
     });
-    out.push(psnr(values, of(image, i)));
+    out.push(psnr(state.x, of(image, i)));
   }
   await checkpoint.close();
   return out;

@@ -97,6 +97,23 @@ for (const { name } of samplers) {
     }
   });
 
+  test(`${name}: what it predicts in the last step is where it ends`, () => {
+    for (const prediction_type of ['epsilon', 'sample', 'flow_prediction']) {
+      // Not every sampler knows every prediction.
+      const flow = prediction_type === 'flow_prediction';
+      if ((name.startsWith('Flow') && prediction_type === 'epsilon') || (flow && !/Flow|Multistep/.test(name)))
+        continue;
+      const sampler = create({ prediction_type, clip_sample: false, ...(flow && { use_flow_sigmas: true }) });
+      const before = run(sampler, start(sampler), 0, STEPS - 1);
+      const { x } = run(sampler, before, STEPS - 1, STEPS);
+      const output = network(sampler.scaleInput(before.x, STEPS - 1), sampler.timesteps[STEPS - 1]);
+      const predicted = sampler.predict(STEPS - 1, output, before.x);
+      x.forEach((value, i) => {
+        assert.ok(Math.abs(value - predicted[i]) < 1e-3, `${prediction_type}: ${value}, predicted ${predicted[i]}`);
+      });
+    }
+  });
+
   test(`${name}: refuses steps and options that it cannot do`, () => {
     for (const steps of [0, -1, 1.5, 1001, Number.NaN, Number.POSITIVE_INFINITY]) {
       assert.throws(() => create({}, steps), refused('invalid-argument', /steps is .*expected an integer from 1 to/));

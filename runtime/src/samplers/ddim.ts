@@ -57,18 +57,23 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number, items: nu
   }
   const changed = config.thresholding || config.clip_sample;
 
+  const levelOf = (i: number) => ({ a: Math.sqrt(alphas[timesteps[i]]), s: Math.sqrt(1 - alphas[timesteps[i]]) });
+  function predict(i: number, output: Float32Array, x: Float32Array): Float32Array {
+    const { a, s } = levelOf(i);
+    return predictedSample(config.prediction_type, output, x, a, s);
+  }
+
   return {
     timesteps,
     sigmas: [],
     initNoiseSigma: 1,
     scaleInput: (x) => x,
+    predict,
     step(i, output, { x }) {
       const previous = timesteps[i] - stride;
-      const alphaNow = alphas[timesteps[i]];
       const alphaNext = previous >= 0 ? alphas[previous] : config.set_alpha_to_one ? 1 : alphas[0];
-      const a = Math.sqrt(alphaNow);
-      const s = Math.sqrt(1 - alphaNow);
-      let sample = predictedSample(config.prediction_type, output, x, a, s);
+      const { a, s } = levelOf(i);
+      let sample = predict(i, output, x);
       if (config.thresholding) sample = threshold(sample, config, items);
       else if (config.clip_sample) sample = clip(sample, config.clip_sample_range);
       const noise =

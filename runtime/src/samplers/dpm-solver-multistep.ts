@@ -62,16 +62,20 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number, items: nu
     return Math.min(most, config.solver_order, known + 1);
   }
 
+  function predict(i: number, output: Float32Array, x: Float32Array): Float32Array {
+    return predictedSample(config.prediction_type, output, x, levels[i].alpha, levels[i].sigma);
+  }
+
   return {
     timesteps,
     sigmas,
     initNoiseSigma: 1,
     scaleInput: (x) => x,
+    predict,
     step(i, output, { x, history }) {
-      const { alpha, sigma, lambda } = levels[i];
+      const { sigma, lambda } = levels[i];
       const next = levels[i + 1];
-      const predicted = predictedSample(config.prediction_type, output, x, alpha, sigma);
-      const kept = threshold(predicted, config, items);
+      const kept = threshold(predict(i, output, x), config, items);
       // The caller may reuse its output's memory.
       const m0 = kept === output ? output.slice() : kept;
       const newHistory = [m0, ...history].slice(0, config.solver_order - 1);

@@ -67,8 +67,17 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number): Sampler 
   const sigmas = [...levels, config.final_sigmas_type === 'sigma_min' ? table[0] : 0].map(Math.fround);
   const largest = sigmas.reduce((a, b) => Math.max(a, b));
 
+  function predict(i: number, output: Float32Array, x: Float32Array): Float32Array {
+    const scale = Math.sqrt(sigmas[i] * sigmas[i] + 1);
+    // A v-network speaks of the scaled sample, in which alpha is 1 / scale and the noise sigma / scale.
+    return config.prediction_type === 'v_prediction'
+      ? combine(1 / (scale * scale), x, -sigmas[i] / scale, output)
+      : predictedSample(config.prediction_type, output, x, 1, sigmas[i]);
+  }
+
   return {
     timesteps,
+    predict,
     sigmas,
     initNoiseSigma: config.timestep_spacing === 'leading' ? Math.sqrt(largest * largest + 1) : largest,
     scaleInput(x, i) {
@@ -76,15 +85,8 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number): Sampler 
       return x.map((value) => value / scale);
     },
     step(i, output, { x }) {
-      const sigma = sigmas[i];
-      const scale = Math.sqrt(sigma * sigma + 1);
-      // A v-network speaks of the scaled sample, in which alpha is 1 / scale and the noise sigma / scale.
-      const sample =
-        config.prediction_type === 'v_prediction'
-          ? combine(1 / (scale * scale), x, -sigma / scale, output)
-          : predictedSample(config.prediction_type, output, x, 1, sigma);
-      const ratio = (sigmas[i + 1] - sigma) / sigma;
-      return { x: combine(1 + ratio, x, -ratio, sample), history: [] };
+      const ratio = (sigmas[i + 1] - sigmas[i]) / sigmas[i];
+      return { x: combine(1 + ratio, x, -ratio, predict(i, output, x)), history: [] };
     },
   };
 }

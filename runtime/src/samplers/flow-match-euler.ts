@@ -4,7 +4,7 @@
  * from 1 to 0 in equal steps, and `prediction_type: "sample"` is for a network that returns x: v = (x_s - x) / s.
  */
 import * as z from 'zod/mini';
-import { checkLength, combine } from './prediction.ts';
+import { checkLength, combine, predictedSample } from './prediction.ts';
 import type { Sampler, SamplerFamily } from './sampler.ts';
 import { betaOptions, checkSteps, flag, MAX_STEPS, off, parseSamplerConfig, unsupported } from './sampler-config.ts';
 import { karrasSigmas, shiftSigma, stretchToTerminal } from './sigma-spacing.ts';
@@ -42,6 +42,7 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number): Sampler 
     sigmas,
     initNoiseSigma: 1,
     scaleInput: (x) => x,
+    predict: (i, output, x) => predictedSample(config.prediction_type, output, x, 1 - sigmas[i], sigmas[i]),
     step(i, output, { x }) {
       checkLength("the network's output", output, x);
       const move = sigmas[i + 1] - sigmas[i];

@@ -52,14 +52,19 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number, items: nu
     throw unsupported(NAME, 'prediction_type = "epsilon" says nothing of the sample where the betas leave only noise');
   }
 
+  function predict(i: number, output: Float32Array, x: Float32Array): Float32Array {
+    const alpha = alphas[timesteps[i]];
+    return predictedSample(config.prediction_type, output, x, Math.sqrt(alpha), Math.sqrt(1 - alpha));
+  }
+
   return {
     timesteps,
     sigmas: [],
     initNoiseSigma: 1,
     scaleInput: (x) => x,
+    predict,
     step(i, output, { x }, noise) {
-      const alpha = alphas[timesteps[i]];
-      let sample = predictedSample(config.prediction_type, output, x, Math.sqrt(alpha), Math.sqrt(1 - alpha));
+      let sample = predict(i, output, x);
       if (config.thresholding) sample = threshold(sample, config, items);
       else if (config.clip_sample) sample = clip(sample, config.clip_sample_range);
       const time = timesteps[i] * config.timestep_scaling;

@@ -20,6 +20,8 @@ export interface Sampler {
   scaleInput(x: Float32Array, i: number): Float32Array;
   /** `output` is the network's output for `scaleInput(state.x, i)` at `timesteps[i]`, guidance applied; `noise` draws unit noise. */
   step(i: number, output: Float32Array, state: SamplerState, noise: () => Float32Array): SamplerState;
+  /** The sample without noise that `output` means in step `i`, as a preview shows it; may be `output` itself. */
+  predict(i: number, output: Float32Array, x: Float32Array): Float32Array;
 }
 
 /** One class of diffusers' schedulers. `create` raises `config-unsupported` for options it does not implement. */

@@ -66,12 +66,16 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number, items: nu
     return Math.min(config.solver_order, config.lower_order_final ? steps - i : config.solver_order, known);
   }
 
+  function predict(i: number, output: Float32Array, x: Float32Array): Float32Array {
+    return predictedSample(config.prediction_type, output, x, levels[i].alpha, levels[i].sigma);
+  }
+
   function converted(i: number, output: Float32Array, x: Float32Array): Float32Array {
     const { alpha, sigma } = levels[i];
     const type = config.prediction_type;
     const value =
       config.predict_x0 || type === 'flow'
-        ? threshold(predictedSample(type, output, x, alpha, sigma), config, items)
+        ? threshold(predict(i, output, x), config, items)
         : predictedNoise(type, output, x, alpha, sigma);
     // The caller may reuse its output's memory.
     return value === output ? output.slice() : value;
@@ -100,6 +104,7 @@ function create(raw: Readonly<Record<string, unknown>>, steps: number, items: nu
     sigmas,
     initNoiseSigma: 1,
     scaleInput: (x) => x,
+    predict,
     step(i, output, { x, history }) {
       const newest = converted(i, output, x);
       let sample = x;

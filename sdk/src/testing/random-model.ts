@@ -27,6 +27,8 @@ export interface RandomModelOptions {
   readonly bits?: 4 | 8;
   readonly architecture?: string;
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Of the scheduler. */
+  readonly sampler?: Readonly<Record<string, unknown>>;
 }
 
 /** A PixArt of 8 blocks and 0.5 MB: ten shards. */
@@ -92,7 +94,7 @@ export async function randomModel(options: RandomModelOptions): Promise<RandomMo
     model,
     architecture,
     config: { ...config },
-    sampler: { _class_name: 'DDIMScheduler' },
+    sampler: { _class_name: 'DDIMScheduler', ...options.sampler },
     defaults: { steps: 4, guidance: 1 },
     pipeline: {
       space: 'pixel',

@@ -27,6 +27,7 @@ const plan = {
     { m: 7, n: 20, k: 36 },
     { m: 1, n: 8, k: 4 },
   ],
+  manyRows: [{ m: 9, n: 8, k: 4 }],
   profileSteps: 1,
   scaling: [
     { tokens: 16, depth: 1 },
@@ -93,7 +94,7 @@ test('Node: a model of classes and one of text, with micro-conditions; the repor
   const text = markdownOf(report);
   for (const part of [
     'Linear layers, Node',
-    '7 rows, 36 to 20 features',
+    '|    7 |  36 |  20 |',
     'onnxruntime/int8-dynamic',
     'softmax',
     'tokens^',

@@ -7,7 +7,7 @@ import { type ArtifactServer, serveArtifacts } from './artifact-server.ts';
 import type { HostDescription, Part, PartResult, ProfileResult, TimedResult } from './core/parts.ts';
 import { HostAbsent, type HostKind, type OpenHost } from './hosts/host.ts';
 import { cannotPicture, measurePictures, measureStartup, type PicturesResult, type StartupResult } from './pictures.ts';
-import type { Plan, Size } from './plan.ts';
+import type { Plan, Shape, Size } from './plan.ts';
 import type { Subject } from './subject.ts';
 
 export interface BenchReport {
@@ -31,7 +31,7 @@ export interface BenchReport {
 
 export interface HostReport {
   readonly host: HostDescription;
-  readonly gemm: readonly (TimedResult & { readonly m: number; readonly n: number; readonly k: number })[];
+  readonly gemm: readonly (TimedResult & Shape)[];
   readonly step?: TimedResult;
   readonly profile?: ProfileResult;
   /** A step on one thread and on more, where the host has threads and the machine cores. */
@@ -121,7 +121,7 @@ async function measureHost(
   };
   const { effort } = plan;
   const gemm: HostReport['gemm'][number][] = [];
-  for (const shape of plan.gemm) {
+  for (const shape of isFirst ? [...plan.gemm, ...plan.manyRows] : plan.gemm) {
     const result = await run(`linear ${shape.m} x ${shape.k} x ${shape.n}`, { kind: 'gemm', ...shape, effort });
     gemm.push({ ...shape, ...result });
   }

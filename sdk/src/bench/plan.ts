@@ -4,10 +4,18 @@ import type { Effort } from './core/parts.ts';
 export const SIZES = ['quick', 'usual', 'full'] as const;
 export type Size = (typeof SIZES)[number];
 
+/** Of a linear layer: rows, output and input features. */
+export interface Shape {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
 export interface Plan {
   readonly effort: Effort;
-  /** Rows, output and input features. */
-  readonly gemm: readonly { readonly m: number; readonly n: number; readonly k: number }[];
+  readonly gemm: readonly Shape[];
+  /** Measured in the first host only. */
+  readonly manyRows: readonly Shape[];
   /** Published forms and ONNX forms of the model of which a step is measured, by name; all of them without. */
   readonly forms?: readonly string[];
   readonly profileSteps: number;
@@ -19,15 +27,24 @@ export interface Plan {
 
 /** At least seven, so that a median means something; a sample of 5 ms, or 50 ticks of the clock. */
 const EFFORT: Effort = { rounds: 7, sampleMs: 5, warmUpMs: 60 };
-const FULL_FEATURES = [384, 1152, 1536, 4608];
-const FULL_ROWS = [256, 1024, 4096];
+/** Of the emoji model, and of DiT-XL and PixArt-XL: feed forwards are four times as wide. */
+const WIDTHS = [384, 1152];
+const ROWS = 256;
+const MANY_ROWS = [1024, 4096];
 
-/** Width 384 is the emoji model's; 1152 is that of DiT-XL and PixArt-XL. Feed forwards are four times as wide. */
-const SHAPES = [384, 1152].flatMap((width) => [
-  { m: 256, n: width, k: width },
-  { m: 256, n: 4 * width, k: width },
-  { m: 256, n: width, k: 4 * width },
-]);
+/** The layers that those networks have. */
+const layersOn = (m: number): Shape[] =>
+  WIDTHS.flatMap((width) => [
+    { m, n: width, k: width },
+    { m, n: 4 * width, k: width },
+    { m, n: width, k: 4 * width },
+  ]);
+
+/** Every pair of their widths: where goals are about the worst. */
+const pairsOn = (m: number): Shape[] => {
+  const features = WIDTHS.flatMap((width) => [width, 4 * width]);
+  return features.flatMap((k) => features.map((n) => ({ m, n, k })));
+};
 
 const SCALING = [
   ...[64, 256, 1024, 4096].map((tokens) => ({ tokens, depth: 2 })),
@@ -36,7 +53,8 @@ const SCALING = [
 
 const usual: Plan = {
   effort: EFFORT,
-  gemm: SHAPES,
+  gemm: pairsOn(ROWS),
+  manyRows: [],
   profileSteps: 20,
   scaling: SCALING,
   pictureRounds: 7,
@@ -46,7 +64,8 @@ const usual: Plan = {
 export const plans: Record<Size, Plan> = {
   quick: {
     effort: EFFORT,
-    gemm: SHAPES.slice(1, 3),
+    gemm: layersOn(ROWS).slice(1, 3),
+    manyRows: [],
     forms: ['w4a8', 'fp32', 'int8-dynamic'],
     profileSteps: 5,
     scaling: [],
@@ -54,8 +73,5 @@ export const plans: Record<Size, Plan> = {
     startupRounds: 3,
   },
   usual,
-  full: {
-    ...usual,
-    gemm: FULL_ROWS.flatMap((m) => FULL_FEATURES.flatMap((k) => FULL_FEATURES.map((n) => ({ m, n, k })))),
-  },
+  full: { ...usual, manyRows: MANY_ROWS.flatMap(layersOn) },
 };

@@ -49,10 +49,7 @@ function hostSections(report: HostReport): string[] {
   const { host, gemm, step, profile, threads, scaling } = report;
   const named = (title: string) => `${title}, ${host.name} ${host.version}`;
   return [
-    ...section(
-      named('Linear layers'),
-      gemm.flatMap((shape) => linearLayer(shape)),
-    ),
+    ...section(named('Linear layers'), gemm.length > 0 ? linearLayers(gemm) : []),
     ...section(named('One denoising step'), step ? stepTable(step) : []),
     ...section(named('Where its time goes'), profile ? profileTable(profile) : []),
     ...section(named('Threads'), threads ? threadsTable(threads) : []),
@@ -60,18 +57,31 @@ function hostSections(report: HostReport): string[] {
   ];
 }
 
-function linearLayer(shape: HostReport['gemm'][number]): string[] {
-  const rows = shape.cases.map((one) => {
-    const share = shareOf(shape, one.name);
-    return [one.name, ms(median(one.milliseconds)), rateOf(one).toFixed(1), share === undefined ? '' : percent(share)];
-  });
-  // What a ceiling took says nothing about this shape.
-  for (const row of rows) if (row[0].startsWith('ceiling')) row[1] = '';
+/** A row a shape: times from float to float beside onnxruntime-web's, and shares of the ceiling. */
+function linearLayers(gemm: HostReport['gemm']): string[] {
+  const names = gemm[0].cases.map(({ name }) => name);
+  const layers = names.filter((name) => name.endsWith('/layer') || name.startsWith('onnxruntime/'));
+  const shares = names.filter((name) => shareOf(gemm[0], name) !== undefined);
+  const ceilings = names.filter((name) => name.startsWith('ceiling/'));
+  const tableOf = (cases: readonly string[], cell: (shape: HostReport['gemm'][number], name: string) => string) =>
+    table(
+      ['rows', 'in', 'out', ...cases.map((name) => name.replace(/^(onnxruntime|ceiling)\/|\/layer$/g, ''))],
+      gemm.map((shape) => [...[shape.m, shape.k, shape.n].map(String), ...cases.map((name) => cell(shape, name))]),
+    );
+  const rate = (shape: HostReport['gemm'][number], name: string) =>
+    rateOf(shape.cases.find((one) => one.name === name)!).toFixed(1);
   return [
-    `${shape.m} rows, ${shape.k} to ${shape.n} features:`,
+    'Milliseconds from float to float; fp32, int8 and int4 are onnxruntime-web:',
     '',
-    ...table(['', 'ms', 'GMAC/s', 'of its ceiling'], rows),
+    ...tableOf(layers, (shape, name) => ms(timeOf(shape, name)!)),
     '',
+    'Share of the ceiling of its own instruction; a product is the layer without quantizing its input:',
+    '',
+    ...tableOf(shares, (shape, name) => percent(shareOf(shape, name)!)),
+    '',
+    'The ceilings, GMAC/s:',
+    '',
+    ...tableOf(ceilings, rate),
   ];
 }
 

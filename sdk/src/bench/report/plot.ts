@@ -14,7 +14,10 @@ export function plotOf(report: BenchReport): string {
 
 function linearPanel({ host, gemm }: HostReport): Panel {
   const integers = host.variants[0] === 'relaxed' ? 'ceiling/relaxed_dot' : 'ceiling/i16_dot';
-  const groups = gemm.map(({ m, n, k, cases }) => ({
+  // Bars of every shape would be too many to tell apart: those of the fewest rows, square or of a feed forward.
+  const fewest = Math.min(...gemm.map(({ m }) => m));
+  const shown = gemm.filter(({ m, n, k }) => m === fewest && (n === k || n === 4 * k || k === 4 * n));
+  const groups = (shown.length > 0 ? shown : gemm).map(({ m, n, k, cases }) => ({
     label: `${m} × ${k} × ${n}`,
     bars: cases
       .filter(({ name }) => name === integers || name.endsWith('/layer') || name.startsWith('onnxruntime'))

@@ -20,9 +20,9 @@ export function filesBelow(folder: string, enter: (name: string) => boolean = ()
 
 const MADE_BY_TOOLS = new Set(['node_modules', 'dist', '.git', '.edge-dit']);
 
-/** Every file of the repository itself; `.git` is a file in a worktree. */
+/** Every file of the repository itself. */
 export function ownFiles(): string[] {
-  return filesBelow('.', (name) => !MADE_BY_TOOLS.has(name)).filter((path) => path !== '.git' && !path.endsWith('.log'));
+  return filesBelow('.', (name) => !MADE_BY_TOOLS.has(name)).filter((path) => !path.endsWith('.log'));
 }
 
 /** The folders of the workspaces. */

@@ -5,11 +5,12 @@
 import { isEdgeDitError } from '@edge-dit/runtime/errors';
 import { encodePng } from '@edge-dit/runtime/picture';
 import type { Generated, Pipeline } from '@edge-dit/runtime/pipeline';
+import { encoderIdentity, packEmbedding } from '@edge-dit/runtime/text/embedding-cache';
 import type { Context, MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { Hono } from 'hono/tiny';
 import { describeModel } from './describe-model.ts';
-import { createRequestParser, refusedByModel } from './generate-request.ts';
+import { createEmbedParser, createRequestParser, refusedByModel } from './generate-request.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import type { ModelHost } from './model-host.ts';
 import { Problem, problemDetails, problemResponse } from './problem.ts';
@@ -31,21 +32,26 @@ export function createApp({ models, limits: given, gateway, logger = console }: 
   const limits = limitsOf(given);
   const turns = new Turns(limits.waiting);
   const parseRequest = createRequestParser(limits);
+  const parseEmbedRequest = createEmbedParser(limits);
   const limitBody = bodyLimit({
     maxSize: limits.bodyBytes,
     onError: () => {
       throw new Problem('content-too-large', `a body has at most ${limits.bodyBytes} bytes.`);
     },
   });
-  const app = new Hono();
-
-  app.post('/generate', acceptPng, requireJson, async (c) => {
+  const bodyOf = async (c: Context) => {
     // Before the body is read: the limit may put another request in the place of this one.
     const { signal } = c.req.raw;
     let body: unknown;
     await limitBody(c, async () => {
       body = await readJson(c);
     });
+    return { body, signal };
+  };
+  const app = new Hono();
+
+  app.post('/generate', acceptPng, requireJson, async (c) => {
+    const { body, signal } = await bodyOf(c);
     const { model, request } = parseRequest(body);
     const arrived = performance.now();
     const { pipeline, generated, waited } = await turns.take(async () => {
@@ -53,6 +59,22 @@ export function createApp({ models, limits: given, gateway, logger = console }: 
       return { ...(await models.generate(model, request, { signal })), waited };
     }, signal);
     return pictureResponse(pipeline, generated, waited);
+  });
+
+  // For devices that denoise without a text encoder of their own: `remoteTextEncoder`.
+  app.post('/embed', requireJson, async (c) => {
+    const { body, signal } = await bodyOf(c);
+    const { model, prompt } = parseEmbedRequest(body);
+    const { pipeline, embedding } = await turns.take(() => models.embed(model, prompt, signal), signal);
+    return new Response((await packEmbedding(embedding)) as Uint8Array<ArrayBuffer>, {
+      headers: {
+        'content-type': 'application/octet-stream',
+        'cache-control': 'no-store',
+        'x-model': pipeline.manifest.model,
+        'x-model-digest': pipeline.digest,
+        'x-encoder': encoderIdentity(pipeline.manifest),
+      },
+    });
   });
 
   app.get('/models', async (c) => {
@@ -99,6 +121,7 @@ export function createApp({ models, limits: given, gateway, logger = console }: 
 
 const ROUTES = [
   ['/generate', 'POST'],
+  ['/embed', 'POST'],
   ['/models', 'GET, HEAD'],
   ['/healthz', 'GET, HEAD'],
 ] as const;

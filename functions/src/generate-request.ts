@@ -1,4 +1,4 @@
-/** The body of `POST /generate` in, a request for a pipeline out; or a problem that names every field that is wrong. */
+/** The body of `POST /generate` in, a request for a pipeline out; or a problem that names every field that is wrong. Of `POST /embed` too. */
 import { unknownName } from '@edge-dit/runtime/errors';
 import type { GenerateRequest } from '@edge-dit/runtime/pipeline';
 import * as z from 'zod/mini';
@@ -19,14 +19,15 @@ const MAX_NAME_LENGTH = 200;
 type Schema = ReturnType<typeof schemaOf>;
 
 /** What each field must be is its message: the answer to a client that sent something else. */
+function text(least: number, most: number) {
+  const message = `give a text of ${least > 0 ? `${least} to ${most}` : `at most ${most}`} characters`;
+  return z.string(message).check(z.minLength(least, message), z.maxLength(most, message));
+}
+
 function schemaOf(limits: Limits) {
   const integer = (least: number, most: number) => {
     const message = `give a whole number from ${least} to ${most}`;
     return z.optional(z.int(message).check(z.minimum(least, message), z.maximum(most, message)));
-  };
-  const text = (least: number, most: number) => {
-    const message = `give a text of ${least > 0 ? `${least} to ${most}` : `at most ${most}`} characters`;
-    return z.string(message).check(z.minLength(least, message), z.maxLength(most, message));
   };
   const className = 'give the number or the name of a class';
   const guidance = `give a number from 0 to ${MAX_GUIDANCE}`;
@@ -63,6 +64,23 @@ export function createRequestParser(limits: Limits): (body: unknown) => ParsedRe
     if (!result.success || errors.length > 0) throw invalid(errors);
     const { model, negative_prompt: negativePrompt, seed = randomSeed(), ...rest } = result.data;
     return { model, request: { ...rest, negativePrompt, seed } };
+  };
+}
+
+export interface EmbedRequest {
+  /** Undefined: the endpoint's first model. */
+  readonly model?: string;
+  readonly prompt: string;
+}
+
+/** @throws Problem `invalid-request` with an error for each field that is wrong */
+export function createEmbedParser(limits: Limits): (body: unknown) => EmbedRequest {
+  const schema = z.strictObject({ model: z.optional(text(1, MAX_NAME_LENGTH)), prompt: text(0, limits.promptChars) });
+  const fields = Object.keys(schema.shape);
+  return (body) => {
+    const result = schema.safeParse(body);
+    if (result.success) return result.data;
+    throw invalid(firstOfEach(result.error.issues.flatMap((issue) => faultsOfIssue(issue, body, fields))));
   };
 }
 

@@ -11,6 +11,7 @@ import {
   Pipeline,
   type PipelineOptions,
 } from '@edge-dit/runtime/pipeline';
+import type { TextEmbedding } from '@edge-dit/runtime/text/conditioning';
 import { stayAwake } from './stay-awake.ts';
 
 export interface ModelHostOptions {
@@ -86,6 +87,16 @@ export class ModelHost {
     } finally {
       entry.running--;
     }
+  }
+
+  /** What the text encoder of a model gives for a prompt. Raises what `Pipeline.embed` does. */
+  async embed(
+    name: string | undefined,
+    prompt: string,
+    signal?: AbortSignal,
+  ): Promise<{ pipeline: Pipeline; embedding: TextEmbedding }> {
+    const pipeline = await this.pipeline(name);
+    return { pipeline, embedding: await pipeline.embed([prompt], signal) };
   }
 
   /** Closes what was opened, after the generations under way. */

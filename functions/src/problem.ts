@@ -44,6 +44,8 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   'store-denied': { status: STORE_AT_FAULT, title: 'The store refused access' },
 
   'memory-exceeded': { status: 507, title: 'The work does not fit in memory' },
+  'device-lost': { status: 500, title: 'The GPU was lost' },
+  'storage-full': { status: 500, title: 'Internal error' },
   'engine-unavailable': { status: 500, title: 'No engine runs here' },
   'onnx-failed': { status: 500, title: 'An auxiliary model failed' },
   'resume-refused': { status: 500, title: 'A saved state is not of this request' },

@@ -23,10 +23,12 @@ export const ERROR_CODES = {
   'store-failed': 'a store did not answer, or answered with an error',
   'store-denied': 'a store refused the credentials or the permission',
   'precondition-failed': 'the object was changed by somebody else, or exists already',
+  'storage-full': 'a browser has no room for what is to be stored',
   aborted: 'the caller cancelled the work',
   // Running.
   'memory-exceeded': 'the work needs more bytes than its budget',
   'engine-unavailable': 'no engine can run here, or one failed its self-test',
+  'device-lost': 'the GPU was taken away while an engine used it',
   'onnx-failed': 'an auxiliary ONNX model could not be loaded or run',
   'resume-refused': 'a checkpoint of a generation is damaged, or of another model or request',
   'non-finite': 'a computation gave NaN or infinity',

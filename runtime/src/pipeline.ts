@@ -6,7 +6,7 @@
 import type { KernelModules, Variant } from '@edge-dit/wasm-kernels';
 import { packCheckpoint, requestIdentity, unpackCheckpoint } from './checkpoint.ts';
 import { type OpenEngine, type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
-import { EdgeDitError } from './errors.ts';
+import { EdgeDitError, isEdgeDitError } from './errors.ts';
 import { fetchFile } from './fetch-model.ts';
 import type { FileRecord, Manifest } from './format/manifest.ts';
 import { loadManifest } from './load-manifest.ts';
@@ -17,7 +17,7 @@ import { type LoadedModel, loadModel } from './models/load-model.ts';
 import type { OnnxRuntime } from './onnx/onnx-runtime.ts';
 import { OnnxVaeDecoder } from './onnx/vae-decoder.ts';
 import { type Picture, pictureOf, thumbnailOf } from './picture.ts';
-import { isGuided, type StepReport, sample } from './sample.ts';
+import { isGuided, type SampleCheckpoint, type SampleOptions, type StepReport, sample } from './sample.ts';
 import { createSampler } from './samplers/index.ts';
 import { type GenerateRequest, joinEmbeddings, type SettledRequest, settleRequest } from './settle-request.ts';
 import type { Store } from './stores/store.ts';
@@ -49,14 +49,19 @@ export interface PipelineOptions {
 
 export type { GenerateRequest };
 
-export interface GenerateHooks {
+export interface LoadHooks {
   readonly signal?: AbortSignal;
+  /** Bytes of shards as they arrive. */
+  readonly onBytes?: (count: number) => void;
+  /** Each shard that is whole and verified. */
+  readonly onShard?: (index: number) => void;
+}
+
+export interface GenerateHooks extends LoadHooks {
   /** After each step, and waited for; step counts from 1. */
   readonly onStep?: (step: number, steps: number, report: GenerateStep) => void | Promise<void>;
   /** A checkpoint of the same request and model, to go on from. */
   readonly from?: Uint8Array;
-  /** Bytes of shards as they arrive, while the model loads. */
-  readonly onBytes?: (count: number) => void;
 }
 
 /** What can be had of a generation after a step, at the cost of asking for it. */
@@ -99,6 +104,8 @@ export class Pipeline {
   /** The model's own encoder, under whatever wraps it. */
   #onnxEncoder: OnnxTextEncoder | undefined;
   #engine: OpenedEngine | undefined;
+  /** What became of engines before it. */
+  #losses: string[] = [];
   #model: LoadedModel | undefined;
   /** From the config, for the checks of every request: known before the weights are. */
   #geometry: Geometry | undefined;
@@ -132,7 +139,7 @@ export class Pipeline {
 
   /** Name of the engine, once a model is loaded, and why faster ones were passed over. */
   get engine(): { readonly name: string; readonly notes: readonly string[] } | undefined {
-    return this.#engine && { name: this.#engine.engine.name, notes: this.#engine.notes };
+    return this.#engine && { name: this.#engine.engine.name, notes: [...this.#losses, ...this.#engine.notes] };
   }
 
   get loaded(): boolean {
@@ -160,9 +167,22 @@ export class Pipeline {
   /** As `generate`, but stops after `count` steps, at least 1, unless those were all. */
   async advance(request: GenerateRequest, count: number, hooks: GenerateHooks = {}): Promise<Generated | Suspended> {
     const settled = this.check(request);
-    const run = this.#turn.then(() => this.#run(request, settled, count, hooks));
-    this.#turn = run.catch(() => {});
-    return run;
+    return this.#inTurn(() => this.#run(request, settled, count, hooks));
+  }
+
+  /** Fetches and prepares the transformer, for which the first request would wait. */
+  async load(hooks: LoadHooks = {}): Promise<void> {
+    await this.#inTurn(() => this.#load(hooks));
+  }
+
+  /**
+   * What the text encoder gives for prompts, a row each: for devices that have none, see `remoteTextEncoder`.
+   * @throws EdgeDitError `invalid-request` where the model has no text encoder, or for a prompt
+   */
+  async embed(prompts: readonly string[], signal?: AbortSignal): Promise<TextEmbedding> {
+    const encoder = this.#textEncoder;
+    if (!encoder) throw new EdgeDitError('invalid-request', `prompt: ${this.manifest.model} ships no text encoder.`);
+    return this.#inTurn(() => encoder.encode(prompts, signal));
   }
 
   /** After what is under way, gives the engine's memory and the ONNX sessions back; the pipeline is of no use then. */
@@ -170,6 +190,12 @@ export class Pipeline {
     await this.#turn;
     this.#dropEngine();
     await Promise.all([this.#onnxEncoder?.release(), this.#vae?.release()]);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work);
+    this.#turn = run.catch(() => {});
+    return run;
   }
 
   async #run(
@@ -186,20 +212,16 @@ export class Pipeline {
     const from = hooks.from && (await unpackCheckpoint(hooks.from, { identity, steps, length }));
     const condition = await this.#condition(request, settled, signal);
     times.push(now());
-    const { architecture, transformer } = await this.#load(hooks);
+    await this.#load(hooks);
     times.push(now());
-    const { geometry } = architecture;
-    const shape = [1, geometry.inChannels, height, width] as const;
+    const shape = [1, this.#geometry!.inChannels, height, width] as const;
     const giveBack = this.meter.take('sampling', SAMPLING_COPIES * 4 * length);
     const reportOf = (report: StepReport): GenerateStep => ({
       checkpoint: () => packCheckpoint(report, identity),
       preview: (side) => (this.#vae ? undefined : thumbnailOf(report.predicted(), shape[1], height, width, side)),
     });
     try {
-      const { step, state } = await sample({
-        engine: this.#engine!.engine,
-        transformer,
-        geometry,
+      const { step, state } = await this.#sample(hooks, {
         sampler: createSampler(this.manifest.sampler, steps),
         conditions: { ...condition, batch: isGuided(guidance) ? 2 : 1, frames: 1, height, width },
         guidance,
@@ -222,16 +244,52 @@ export class Pipeline {
     }
   }
 
+  /** The steps; where a device is lost, the rest of them on the engine that is to be had then. */
+  async #sample(
+    hooks: LoadHooks,
+    options: Omit<SampleOptions, 'engine' | 'transformer' | 'geometry'>,
+  ): Promise<SampleCheckpoint> {
+    const { onStep, stopAfter = Number.POSITIVE_INFINITY } = options;
+    const end = (options.from?.step ?? 0) + stopAfter;
+    let { from } = options;
+    const lost: string[] = [];
+    for (;;) {
+      try {
+        const { architecture, transformer } = await this.#load(hooks, lost);
+        return await sample({
+          ...options,
+          engine: this.#engine!.engine,
+          transformer,
+          geometry: architecture.geometry,
+          from,
+          stopAfter: end - (from?.step ?? 0),
+          onStep: (step, steps, report) => {
+            from = report;
+            return onStep?.(step, steps, report);
+          },
+        });
+      } catch (error) {
+        if (!isEdgeDitError(error, 'device-lost') || lost.length >= MAX_LOSSES) throw error;
+        const name = this.#engine?.kind ?? this.#engine?.engine.name ?? 'the engine';
+        lost.push(name);
+        this.#losses = [
+          `${name}: its device was lost after step ${from?.step ?? 0} (${error.message}); the next one went on`,
+        ];
+        this.#dropEngine();
+      }
+    }
+  }
+
   /** Fetches and prepares the transformer, once. */
-  async #load({ signal, onBytes }: GenerateHooks): Promise<LoadedModel> {
+  async #load({ signal, onBytes, onShard }: LoadHooks, lost: readonly string[] = []): Promise<LoadedModel> {
     if (this.#model) return this.#model;
     const { store, kernels, variant, openEngine = openWasmEngine } = this.#options;
-    this.#engine ??= await openEngine(kernels, this.meter, variant);
+    this.#engine ??= await openEngine(kernels, this.meter, variant, lost);
     const { engine } = this.#engine;
     this.#refuseWhatCannotFit();
     const mark = engine.mark();
     try {
-      this.#model = await loadModel(store, this.manifest, engine, { signal, onBytes, meter: this.meter });
+      this.#model = await loadModel(store, this.manifest, engine, { signal, onBytes, onShard, meter: this.meter });
       return this.#model;
     } catch (error) {
       engine.release(mark);
@@ -325,6 +383,8 @@ export class Pipeline {
   }
 }
 
+/** Devices that one generation may lose. */
+const MAX_LOSSES = 3;
 /** What onnxruntime-web takes for itself and a text encoder of 17 MB. */
 const ONNX_BYTES = 56 * 2 ** 20;
 /** Float32 copies of a sample that are alive at once in a step: batch of two in and out, state, history, picture. */

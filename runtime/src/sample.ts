@@ -101,8 +101,15 @@ function checkFinite(x: Float32Array, step: number): void {
   }
 }
 
-/** Lets the host do something else. A long run of wasm blocks its event loop otherwise. */
+/**
+ * Lets the host do something else. A long run of wasm blocks its event loop otherwise. Browsers make every timeout 4 ms,
+ * which is a second in a picture; most have a way without.
+ */
 function yieldToHost(): Promise<void> {
-  const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => void };
+  const { setImmediate, scheduler } = globalThis as {
+    setImmediate?: (callback: () => void) => void;
+    scheduler?: { yield?: () => Promise<void> };
+  };
+  if (setImmediate === undefined && scheduler?.yield !== undefined) return scheduler.yield();
   return new Promise((resolve) => (setImmediate ? setImmediate(resolve) : setTimeout(resolve, 0)));
 }

@@ -15,14 +15,21 @@ import { WasmMemory } from './wasm-memory.ts';
 
 export interface OpenedEngine {
   readonly engine: Engine;
-  /** Why faster variants were passed over. */
+  /** Its name among those that `chooseEngine` chose from. */
+  readonly kind?: string;
+  /** Why this one: what was measured, and why others were passed over. */
   readonly notes: readonly string[];
   /** Gives its bytes back to the meter; the engine is of no use then. */
   close(): void;
 }
 
-/** Opens an engine over kernels from these modules. */
-export type OpenEngine = (modules: KernelModules, meter: Meter, only?: Variant) => Promise<OpenedEngine>;
+/** Opens an engine over kernels from these modules; `lost` are the kinds whose devices were lost, once for each time. */
+export type OpenEngine = (
+  modules: KernelModules,
+  meter: Meter,
+  only?: Variant,
+  lost?: readonly string[],
+) => Promise<OpenedEngine>;
 
 export const openWasmEngine: OpenEngine = (modules, meter, only) =>
   openFastest(modules, only, async (float, linear, variant) => {

@@ -14,53 +14,69 @@ export interface DirectoryLike {
 
 export interface FileHandleLike {
   getFile(): Promise<Blob>;
-  createWritable(): Promise<{
+  createWritable?(): Promise<{
     write(bytes: Uint8Array): Promise<void>;
     close(): Promise<void>;
     abort?(): Promise<void>;
   }>;
+  /** In workers; all that Safari had before version 26. */
+  createSyncAccessHandle?(): Promise<{
+    truncate(size: number): void;
+    write(bytes: Uint8Array): number;
+    flush(): void;
+    close(): void;
+  }>;
 }
 
 export interface OpfsCache extends CacheLike {
+  /** Bytes of an entry, or undefined where there is none. */
+  sizeOf(key: string): Promise<number | undefined>;
+  /** Of every entry. */
+  keys(): Promise<string[]>;
   /** Deletes every entry that is not one of these keys, such as the shards of models of yesterday. */
   retain(keys: Iterable<string>): Promise<void>;
 }
 
-/** Opens the cache in a folder of the origin. @throws EdgeDitError `store-failed` where there is no OPFS */
+/** @param folder of the origin's file system; folders in it after slashes. @throws EdgeDitError `store-failed` where there is no OPFS */
 export async function openOpfsCache(folder = 'edge-dit'): Promise<OpfsCache> {
   const { storage } = globalThis.navigator ?? {};
   if (storage?.getDirectory === undefined) {
     throw new EdgeDitError('store-failed', 'no private file system here; serve the page over https or localhost.');
   }
-  const root = await storage.getDirectory();
-  return opfsCache((await root.getDirectoryHandle(folder, { create: true })) as unknown as DirectoryLike);
+  let directory = await storage.getDirectory();
+  for (const name of folder.split('/')) directory = await directory.getDirectoryHandle(name, { create: true });
+  return opfsCache(directory as unknown as DirectoryLike);
 }
 
-/** An entry is a file. Its content is there when it is closed, so a page that is left leaves an empty one: damage, which heals. */
+/** An entry is a file. One that a page left half written is damage, which heals: whoever reads it verifies it. */
 export function opfsCache(directory: DirectoryLike): OpfsCache {
-  const nameOf = (key: string) => key.replaceAll('/', '~');
   const remove = async (name: string) => {
     await directory.removeEntry(name).catch((cause: unknown) => {
       if (!isAbsent(cause)) throw cause;
     });
   };
+  const fileOf = async (key: string): Promise<Blob | undefined> => {
+    try {
+      return await (await directory.getFileHandle(nameOf(key))).getFile();
+    } catch (cause) {
+      if (isAbsent(cause)) return undefined;
+      throw cause;
+    }
+  };
+  const names = async () => {
+    const found: string[] = [];
+    for await (const name of directory.keys()) found.push(name);
+    return found;
+  };
   return {
-    async match(key) {
-      try {
-        return (await (await directory.getFileHandle(nameOf(key))).getFile()).stream() as ReadableStream<Uint8Array>;
-      } catch (cause) {
-        if (isAbsent(cause)) return undefined;
-        throw cause;
-      }
-    },
+    match: async (key) => (await fileOf(key))?.stream() as ReadableStream<Uint8Array> | undefined,
+    sizeOf: async (key) => (await fileOf(key))?.size,
+    keys: async () => (await names()).map(keyOf),
     async put(key, bytes) {
-      const file = await (await directory.getFileHandle(nameOf(key), { create: true })).createWritable();
       try {
-        await file.write(bytes);
-        await file.close();
+        await write(await directory.getFileHandle(nameOf(key), { create: true }), bytes);
       } catch (cause) {
         // Beyond the quota: what was begun would take the place of what fits.
-        await file.abort?.().catch(() => {});
         await remove(nameOf(key));
         throw cause;
       }
@@ -68,11 +84,39 @@ export function opfsCache(directory: DirectoryLike): OpfsCache {
     delete: (key) => remove(nameOf(key)),
     async retain(keys) {
       const kept = new Set(Array.from(keys, nameOf));
-      const found: string[] = [];
-      for await (const name of directory.keys()) found.push(name);
-      for (const name of found) if (!kept.has(name)) await remove(name);
+      for (const name of await names()) if (!kept.has(name)) await remove(name);
     },
   };
 }
+
+async function write(handle: FileHandleLike, bytes: Uint8Array): Promise<void> {
+  if (handle.createWritable !== undefined) {
+    const file = await handle.createWritable();
+    try {
+      await file.write(bytes);
+      await file.close();
+    } catch (cause) {
+      await file.abort?.().catch(() => {});
+      throw cause;
+    }
+    return;
+  }
+  if (handle.createSyncAccessHandle === undefined) {
+    throw new EdgeDitError('store-failed', 'this browser writes private files in workers only; open the model in one.');
+  }
+  const file = await handle.createSyncAccessHandle();
+  try {
+    file.truncate(0);
+    const written = file.write(bytes);
+    if (written !== bytes.length) throw new Error(`${written} of ${bytes.length} bytes were written`);
+    file.flush();
+  } finally {
+    file.close();
+  }
+}
+
+/** Keys have no "~". */
+const nameOf = (key: string) => key.replaceAll('/', '~');
+const keyOf = (name: string) => name.replaceAll('~', '/');
 
 const isAbsent = (cause: unknown) => (cause as { name?: string })?.name === 'NotFoundError';

@@ -31,6 +31,7 @@ const POINTS: readonly ExtensionPoint[] = [
       'weights',
     ],
   },
+  { folder: 'runtime/src/engines/kinds', list: 'index.ts', supporting: ['kind'] },
   { folder: 'runtime/src/classifiers', list: 'index.ts', supporting: ['classifier', 'exact-gelu'] },
   {
     folder: 'runtime/src/samplers',
@@ -53,7 +54,18 @@ const POINTS: readonly ExtensionPoint[] = [
     // it writes, so the store that only reads has its own.
     list: 'stores.test.ts',
     elsewhere: { http: 'runtime/src/fetch.test.ts', gateway: 'runtime/src/stores/gateway.test.ts' },
-    supporting: ['body', 'cache-api', 'cached', 'fs-lock', 'opfs', 'store', 'store-cache', 'store-error'],
+    supporting: [
+      'body',
+      'cache-api',
+      'cached',
+      'fs-lock',
+      'opfs',
+      'remembered',
+      'resumable',
+      'store',
+      'store-cache',
+      'store-error',
+    ],
   },
   { folder: 'sdk/src/recipes', list: 'index.ts', supporting: ['recipe'] },
   {

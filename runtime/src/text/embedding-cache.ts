@@ -8,10 +8,10 @@
  *     40   …  embedding   float32 [tokens, channels]
  *     …    …  mask        int32 [tokens]
  */
-import type { Manifest } from '@edge-dit/runtime/format/manifest';
-import type { CacheLike } from '@edge-dit/runtime/stores/cached';
-import type { TextEncoder as PromptEncoder, TextEmbedding } from '@edge-dit/runtime/text/conditioning';
-import { sha256Hex } from '@edge-dit/runtime/verify';
+import type { Manifest } from '../format/manifest.ts';
+import type { CacheLike } from '../stores/cached.ts';
+import { sha256Hex } from '../verify.ts';
+import type { TextEncoder as PromptEncoder, TextEmbedding } from './conditioning.ts';
 
 const DIGEST_BYTES = 32;
 const HEADER_BYTES = DIGEST_BYTES + 8;
@@ -62,13 +62,13 @@ export function embeddingCache(
         });
         await Promise.all(stored);
       }
-      return stack(rows as TextEmbedding[]);
+      return stackEmbeddings(rows as TextEmbedding[]);
     },
   };
 }
 
 /** What decides about an embedding beside the prompt: the tokenizer's and the encoder's bytes. */
-function encoderIdentity({ files, pipeline: { conditioning } }: Manifest): string {
+export function encoderIdentity({ files, pipeline: { conditioning } }: Manifest): string {
   if (conditioning.type !== 'text') return '';
   const digest = (name: string | undefined) => files.find((file) => file.name === name)?.sha256 ?? '';
   return `${digest(conditioning.tokenizer)}:${digest(conditioning.textEncoder)}`;
@@ -116,7 +116,7 @@ function rowOf({ tokens, channels, data, mask }: TextEmbedding, row: number): Te
 }
 
 /** Rows of one encoder, which all have one shape. */
-function stack(rows: readonly TextEmbedding[]): TextEmbedding {
+export function stackEmbeddings(rows: readonly TextEmbedding[]): TextEmbedding {
   const { tokens, channels } = rows[0];
   const data = new Float32Array(rows.length * tokens * channels);
   const mask = new Int32Array(rows.length * tokens);

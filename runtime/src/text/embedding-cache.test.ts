@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Manifest } from '@edge-dit/runtime/format/manifest';
-import { streamOf } from '@edge-dit/runtime/stores/body';
-import type { CacheLike } from '@edge-dit/runtime/stores/cached';
-import type { TextEncoder } from '@edge-dit/runtime/text/conditioning';
+import type { Manifest } from '../format/manifest.ts';
+import { streamOf } from '../stores/body.ts';
+import type { CacheLike } from '../stores/cached.ts';
+import type { TextEncoder } from './conditioning.ts';
 import { embeddingCache, packEmbedding, unpackEmbedding } from './embedding-cache.ts';
 
 class MapCache implements CacheLike {

@@ -1,0 +1,5 @@
+/** The list of kinds of engines, in the order in which they are preferred. To add one: its file and its line. */
+import type { EngineKind } from './kind.ts';
+import { wasmRelaxed, wasmSimd } from './wasm.ts';
+
+export const engineKinds: readonly EngineKind[] = [wasmRelaxed, wasmSimd];

@@ -1,14 +1,18 @@
 /**
- * Bundles a worker for V8 isolates. In: an entry module. Out: ES modules and WebAssembly modules, as files and as
- * Miniflare takes them, with their sizes. A `.wasm` import becomes a module of the worker, compiled by the host.
- * What is imported dynamically gets a module of its own, so that an isolate that never needs it never runs it.
+ * Bundles an endpoint. In: an entry module, and whether it is for an isolate or a server. Out: ES modules and WebAssembly
+ * modules, as files and as Miniflare takes them, with their sizes and what these are made of. What is imported
+ * dynamically gets a module of its own, so that an isolate that never needs it never runs it.
  */
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
-import { type BuildFailure, build, type Plugin } from 'esbuild';
+import { type BuildFailure, type BuildOptions, build, type OnResolveResult, type Plugin } from 'esbuild';
 import { minify as minifyAgain } from 'terser';
+
+/** Packages in the older module system ask for Node's own modules by `require`. */
+const REQUIRE_BANNER =
+  "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);";
 
 export interface BundleWorkerOptions {
   /** The worker's main module, TypeScript or JavaScript. */
@@ -18,6 +22,12 @@ export interface BundleWorkerOptions {
   /** Constants of the build, such as `{ __VERSION__: '"1.0"' }`. */
   readonly define?: Readonly<Record<string, string>>;
   readonly minify?: boolean;
+  /** Default `isolate`. */
+  readonly host?: keyof typeof HOSTS;
+  /** Of the main module, without its extension. Default `worker`. */
+  readonly name?: string;
+  /** Folders of packages that the entry may import though none is near it. */
+  readonly packageFolders?: readonly string[];
 }
 
 export interface WorkerModule {
@@ -27,52 +37,110 @@ export interface WorkerModule {
   readonly contents: Uint8Array<ArrayBuffer>;
   readonly bytes: number;
   readonly gzipBytes: number;
+  /** What it is made of, largest first: packages and own sources, with the bytes that esbuild left of each. */
+  readonly parts: readonly BundlePart[];
+}
+
+export interface BundlePart {
+  readonly source: string;
+  readonly bytes: number;
 }
 
 export interface WorkerBundle {
   readonly outdir: string;
   /** The main module first. Miniflare takes these as `modules`, with `modulesRoot: '.'`. */
   readonly modules: readonly WorkerModule[];
+  /** Absolute paths of the sources that are no installed package: what to watch. */
+  readonly sources: readonly string[];
 }
+
+/**
+ * Isolates take WebAssembly as modules that the host compiles, and have no URL of their own, of which onnxruntime only asks
+ * that there is one. Servers (Node, Deno, Lambda) compile it from the file beside the bundle, when it is first imported.
+ */
+const HOSTS = {
+  isolate: {
+    extension: '.js',
+    build: {
+      platform: 'browser',
+      conditions: ['workerd', 'worker', 'browser'],
+      external: ['node:*', 'cloudflare:*'],
+    },
+    define: { 'import.meta.url': '"file:///worker.js"' },
+  },
+  server: {
+    extension: '.mjs',
+    build: { platform: 'node', banner: { js: REQUIRE_BANNER } },
+    define: {},
+  },
+} satisfies Record<string, { extension: string; build: BuildOptions; define: Record<string, string> }>;
 
 /** @throws `invalid-argument` with esbuild's messages when the entry cannot be bundled */
 export async function bundleWorker(options: BundleWorkerOptions): Promise<WorkerBundle> {
-  const { entry, outdir, define = {}, minify = true } = options;
+  const { entry, outdir, define = {}, minify = true, host = 'isolate', name = 'worker', packageFolders = [] } = options;
+  const { extension, build: settings, define: constants } = HOSTS[host];
   const wasm = new Map<string, string>();
   const result = await build({
-    entryPoints: { worker: entry },
+    ...settings,
+    entryPoints: { [name]: entry },
     outdir,
     bundle: true,
     splitting: true,
     format: 'esm',
     target: 'es2022',
-    platform: 'browser',
-    conditions: ['workerd', 'worker', 'browser'],
     mainFields: ['module', 'main'],
-    external: ['node:*', 'cloudflare:*'],
-    // Isolates have no URL of their own; onnxruntime only asks that there is one.
-    define: { 'import.meta.url': '"file:///worker.js"', ...define },
+    define: { ...constants, ...define },
     minify,
     entryNames: '[name]',
     chunkNames: '[name]-[hash]',
+    outExtension: { '.js': extension },
+    nodePaths: [...packageFolders],
     metafile: true,
     write: true,
     logLevel: 'silent',
-    plugins: [wasmModules(wasm)],
+    plugins: [host === 'isolate' ? wasmModules(wasm) : wasmFiles(wasm)],
   }).catch((cause: BuildFailure) => {
     throw new EdgeDitError('invalid-argument', `cannot bundle ${entry}: ${cause.message}`, { cause });
   });
-  const scripts = Object.keys(result.metafile.outputs).map((path) => relative(resolve(outdir), resolve(path)));
-  scripts.sort((a, b) => Number(b === 'worker.js') - Number(a === 'worker.js') || (a < b ? -1 : 1));
-  if (minify) await Promise.all(scripts.map((path) => shrink(join(outdir, path))));
+  const main = name + extension;
+  const scripts = Object.entries(result.metafile.outputs).map(([path, { inputs }]) => ({
+    path: relative(resolve(outdir), resolve(path)),
+    parts: partsOf(inputs),
+  }));
+  scripts.sort((a, b) => Number(b.path === main) - Number(a.path === main) || (a.path < b.path ? -1 : 1));
+  // Where every byte is counted.
+  if (minify && host === 'isolate') await Promise.all(scripts.map(({ path }) => shrink(join(outdir, path))));
   const modules = await Promise.all([
-    ...scripts.map((path) => moduleOf('ESModule', path, join(outdir, path))),
+    ...scripts.map(({ path, parts }) => moduleOf('ESModule', join(outdir, path), path, parts)),
     ...[...wasm].map(async ([path, source]) => {
       await copyFile(source, join(outdir, path));
-      return moduleOf('CompiledWasm', path, join(outdir, path));
+      return moduleOf('CompiledWasm', join(outdir, path), path, []);
     }),
   ]);
-  return { outdir, modules };
+  const sources = Object.keys(result.metafile.inputs)
+    .filter((path) => !path.includes('node_modules/') && !path.includes(':'))
+    .map((path) => resolve(path));
+  return { outdir, modules, sources };
+}
+
+function partsOf(inputs: Readonly<Record<string, { readonly bytesInOutput: number }>>): BundlePart[] {
+  const bytes = new Map<string, number>();
+  for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+    const source = sourceOf(path);
+    bytes.set(source, (bytes.get(source) ?? 0) + bytesInOutput);
+  }
+  return [...bytes]
+    .filter(([, size]) => size > 0)
+    .map(([source, size]) => ({ source, bytes: size }))
+    .sort((a, b) => b.bytes - a.bytes);
+}
+
+/** An installed package by its name, edge-dit's own code by package and module. */
+function sourceOf(path: string): string {
+  const installed = path.lastIndexOf('node_modules/');
+  const inside = installed < 0 ? path.replace(/^(\.\.\/)+/, '') : path.slice(installed + 'node_modules/'.length);
+  if (installed < 0 || inside.startsWith('@edge-dit/')) return inside;
+  return inside.split('/', inside.startsWith('@') ? 2 : 1).join('/');
 }
 
 /** What was minified in this process: workers that differ in their constants share most modules. */
@@ -92,13 +160,40 @@ async function shrink(path: string): Promise<void> {
   await writeFile(path, code);
 }
 
-async function moduleOf(type: WorkerModule['type'], path: string, source: string): Promise<WorkerModule> {
-  const contents = new Uint8Array(await readFile(source));
-  return { type, path, contents, bytes: contents.length, gzipBytes: gzipSync(contents, { level: 9 }).length };
+async function moduleOf(
+  type: WorkerModule['type'],
+  file: string,
+  path: string,
+  parts: readonly BundlePart[],
+): Promise<WorkerModule> {
+  const contents = new Uint8Array(await readFile(file));
+  const gzipBytes = gzipSync(contents, { level: 9 }).length;
+  return { type, path, contents, bytes: contents.length, gzipBytes, parts };
 }
 
 /** Leaves `.wasm` imports in place under their file name, and notes which files they are. */
 function wasmModules(found: Map<string, string>): Plugin {
+  return wasmPlugin(found, (name) => ({ path: `./${name}`, external: true }));
+}
+
+/** Makes of a `.wasm` import a module that reads and compiles the file beside the bundle. */
+function wasmFiles(found: Map<string, string>): Plugin {
+  const plugin = wasmPlugin(found, (name) => ({ path: name, namespace: WASM_FILE }));
+  return {
+    name: plugin.name,
+    setup(build) {
+      plugin.setup(build);
+      build.onLoad({ filter: /./, namespace: WASM_FILE }, ({ path }) => ({
+        contents: `import { readFile } from 'node:fs/promises';
+          export default await WebAssembly.compile(await readFile(new URL('./${path}', import.meta.url)));`,
+      }));
+    },
+  };
+}
+
+const WASM_FILE = 'wasm-file';
+
+function wasmPlugin(found: Map<string, string>, place: (name: string) => OnResolveResult): Plugin {
   return {
     name: 'wasm-modules',
     setup({ onResolve, resolve: resolvePath }) {
@@ -112,7 +207,7 @@ function wasmModules(found: Map<string, string>): Plugin {
           return { errors: [{ text: `two WebAssembly modules are named ${name}: ${other} and ${resolved.path}` }] };
         }
         found.set(name, resolved.path);
-        return { path: `./${name}`, external: true };
+        return place(name);
       });
     },
   };

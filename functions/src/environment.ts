@@ -14,6 +14,14 @@ export interface EndpointEnvironment {
   readonly LIMITS?: string;
 }
 
+/** What `edge-dit bundle` found in the project's edge-dit.json, as JSON of variables; the bundler defines it. */
+declare const __EDGE_DIT_VARIABLES__: string | undefined;
+
+/** The variables, with those of the project's configuration where the place itself sets none. */
+export function configured<T extends object>(env: T): T {
+  return typeof __EDGE_DIT_VARIABLES__ === 'undefined' ? env : { ...JSON.parse(__EDGE_DIT_VARIABLES__), ...env };
+}
+
 export interface EndpointSettings {
   readonly models: readonly string[];
   /** Bytes; undefined is the runtime's default. */

@@ -15,6 +15,11 @@ const SERVERS = [
     name: 'an S3 server',
     enable: 'eval "$(scripts/s3-ceph.sh start)" as root on Debian, or S3_ENDPOINT and AWS_* of your own server',
   },
+  {
+    variable: 'DENO_PATH',
+    name: 'Deno',
+    enable: 'npm install --prefix <folder> deno, DENO_PATH=<folder>/node_modules/.bin/deno',
+  },
   { variable: 'CHROMIUM_PATH', name: 'Chromium', enable: 'CHROMIUM_PATH=<path of a chromium or chrome>' },
 ];
 

@@ -17,7 +17,7 @@ import float from '@edge-dit/wasm-kernels/kernels.float.wasm';
 import relaxed from '@edge-dit/wasm-kernels/kernels.relaxed.wasm';
 import simd from '@edge-dit/wasm-kernels/kernels.simd.wasm';
 import { createApp } from '../app.ts';
-import { type EndpointEnvironment, endpointSettings } from '../environment.ts';
+import { configured, type EndpointEnvironment, endpointSettings } from '../environment.ts';
 import { ModelHost } from '../model-host.ts';
 import { problemDetails, problemResponse } from '../problem.ts';
 
@@ -39,7 +39,7 @@ let app: App | undefined;
 export default {
   fetch(request: Request, env: WorkerEnv, context: ExecutionContext): Response | Promise<Response> {
     try {
-      app ??= openApp(env);
+      app ??= openApp(configured(env));
     } catch (error) {
       console.error(error);
       // Of the operator's making, not of the client's: never a 4xx.

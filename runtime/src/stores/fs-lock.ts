@@ -15,7 +15,8 @@ export const DRAFT = '.draft';
 
 /** Process numbers come again: another process that once had ours is told by the random part. */
 const INSTANCE = randomUUID();
-const OWN = `${process.pid} ${INSTANCE} ${hostname()}`;
+/** Asked for when a lock is taken: hosts with permissions, such as Deno, let readers do without it. */
+const ownName = () => `${process.pid} ${INSTANCE} ${hostname()}`;
 
 const hasCode = (error: unknown, code: string) => (error as NodeJS.ErrnoException)?.code === code;
 
@@ -45,7 +46,7 @@ export async function withFileLock(path: string, what: string, work: () => Promi
 async function tryLock(path: string): Promise<boolean> {
   const draft = `${path}.${randomUUID()}${DRAFT}`;
   try {
-    await writeFile(draft, OWN, { flag: 'wx' });
+    await writeFile(draft, ownName(), { flag: 'wx' });
     await link(draft, path);
     return true;
   } catch (error) {

@@ -38,12 +38,18 @@ const RULES: Readonly<Record<string, Rule>> = {
     may: ['runtime', 'wasm-kernels'],
     mayIn: { sdk: [] },
     // The rest is in the worker's bundle.
-    node: ['bundle-worker', 'listen', 'serve-workerd', 'store-server', 'targets/node'].map(
-      (name) => `functions/src/${name}.ts`,
-    ),
+    node: [
+      'bundle-worker',
+      'bundles/bundle-endpoint',
+      'entries/deno',
+      'listen',
+      'serve-workerd',
+      'store-server',
+      'targets/node',
+    ].map((name) => `functions/src/${name}.ts`),
     instead: SMALL,
   },
-  sdk: { may: ['runtime', 'wasm-kernels'], mayIn: { functions: ['sdk/src/bench', 'sdk/src/cli'] } },
+  sdk: { may: ['runtime', 'wasm-kernels'], mayIn: { functions: ['sdk/src/bench', 'sdk/src/cli', 'sdk/src/project'] } },
   examples: { may: ['functions', 'runtime', 'sdk', 'wasm-kernels'] },
   scripts: { may: ['functions', 'runtime', 'sdk', 'wasm-kernels'] },
 };

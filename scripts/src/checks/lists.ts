@@ -73,6 +73,7 @@ const POINTS: readonly ExtensionPoint[] = [
     list: 'index.ts',
     supporting: ['export-onnx', 'exporter', 'graph-builder', 'layers', 'linear-forms', 'transformer-parts'],
   },
+  { folder: 'functions/src/bundles', list: 'index.ts', supporting: ['bundle-target', 'bundle-endpoint'] },
   { folder: 'sdk/src/cli/commands', list: 'index.ts', supporting: [] },
   // cloudflare-workers is the worker that the target workerd bundles and runs; cloudflare-gateway only hands out models.
   {

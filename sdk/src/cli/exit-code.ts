@@ -14,7 +14,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_CODE_HELP = `Exit codes:
   0    all is well
-  1    the check failed: parity above the tolerance, or verify found damage
+  1    the check failed: parity above the tolerance, damage that verify found, a bundle above its ceiling
   2    bad usage: an unknown command or option, or an argument that is not acceptable
   3    the model, checkpoint, store or engine failed
   130  cancelled (Ctrl-C)`;

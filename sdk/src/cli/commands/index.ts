@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Session } from '../session.ts';
 import { addAnalyze } from './analyze.ts';
 import { addBench } from './bench.ts';
+import { addBundle } from './bundle.ts';
 import { addCalibrate } from './calibrate.ts';
 import { addCompare } from './compare.ts';
 import { addCopy } from './copy.ts';
@@ -41,6 +42,7 @@ export const commands: readonly AddCommand[] = [
   addCompare,
   addExportOnnx,
   addServe,
+  addBundle,
   addBench,
   addList,
   addCopy,

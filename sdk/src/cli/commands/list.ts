@@ -58,12 +58,14 @@ async function listStore(place: string, { output, signal }: Session): Promise<vo
 
 async function listNames({ output }: Session): Promise<void> {
   const { targets } = await import('@edge-dit/functions/targets/index');
+  const { bundleTargets } = await import('@edge-dit/functions/bundles/index');
   const document = {
     recipes: recipes.map(({ name, summary }) => ({ name, summary })),
     architectures: architectures.map(({ names }) => ({ names })),
     samplers: samplers.map(({ name }) => ({ name })),
     stores: storeKinds,
     targets: targets.map(({ name, summary }) => ({ name, summary })),
+    bundles: bundleTargets.map(({ name, summary }) => ({ name, summary })),
   };
   const entry = (name: string, summary = '') => `  ${name.padEnd(24)}  ${summary}`.trimEnd();
   output.result({
@@ -79,6 +81,8 @@ async function listNames({ output }: Session): Promise<void> {
       ...document.stores.map(({ form, summary }) => entry(form, summary)),
       'Targets (serve --target)',
       ...document.targets.map(({ name, summary }) => entry(name, summary)),
+      'Places to deploy to (bundle --target)',
+      ...document.bundles.map(({ name, summary }) => entry(name, summary)),
     ],
   });
 }

@@ -5,21 +5,47 @@ import { assembleKernels, compileKernels } from '@edge-dit/wasm-kernels/assemble
 import { panelsFromCodes } from '../format/encodings.ts';
 import { Meter } from '../meter.ts';
 import { gaussianNoise } from '../noise.ts';
+import { nodeGpu } from '../testing/node-gpu.ts';
 import type { ActivationBits, CodeBits, Engine, LinearSource, Operand, Tensor } from './engine.ts';
 import { openWasmEngine } from './open-wasm.ts';
+import { openWebGpuEngine, type WebGpuOptions } from './open-webgpu.ts';
 import { ReferenceEngine } from './reference.ts';
 import { selfTest } from './self-test.ts';
 
 const modules = await compileKernels();
 const noise = (stream: number, length: number) => gaussianNoise(7, stream, length);
 
+interface EngineUnderTest {
+  readonly name: string;
+  readonly open: () => Promise<Engine>;
+  /** Of float operations. */
+  readonly tolerance?: number;
+  /** Why it cannot run here. */
+  readonly skip?: string;
+  /** The integer sums alone: what else it does it shares with another engine of the list. */
+  readonly sumsOnly?: boolean;
+}
+
+/** GPUs round divisions and exponentials as they like. */
+const GPU_TOLERANCE = 1e-4;
+const gpu = await nodeGpu();
+const onGpu = (name: string, options: WebGpuOptions, sumsOnly = false): EngineUnderTest => {
+  if (typeof gpu === 'string') return { name, open: () => assert.fail(gpu), skip: gpu };
+  let opened: Promise<Engine> | undefined;
+  const open = () =>
+    (opened ??= openWebGpuEngine(new Meter(2 ** 30), { gpu, ...options }).then(({ engine }) => engine));
+  return { name, open, tolerance: GPU_TOLERANCE, sumsOnly };
+};
+
 /** Engines under test; all are compared with the reference. */
-const engines: { name: string; open: () => Promise<Engine> }[] = [
+const engines: EngineUnderTest[] = [
   { name: 'reference', open: async () => new ReferenceEngine() },
   ...supportedVariants().map((variant) => ({
     name: `wasm-${variant}`,
     open: async () => (await openWasmEngine(modules, new Meter(), variant)).engine,
   })),
+  onGpu('webgpu', {}),
+  onGpu('webgpu without dot4I8Packed', { plainDots: true }, true),
 ];
 
 interface CodesOptions {
@@ -115,16 +141,17 @@ function relativeError(got: Float32Array, expected: Float32Array): number {
   return Math.sqrt(difference / total);
 }
 
-for (const { name, open } of engines) {
-  describe(`engine ${name}`, () => {
+for (const { name, open, skip, tolerance = 1e-6, sumsOnly } of engines) {
+  describe(`engine ${name}`, { skip }, () => {
     it('passes its self-test', async () => assert.equal(await selfTest(await open()), undefined));
+    if (sumsOnly) return;
 
     for (const [operation, run] of Object.entries(operations)) {
-      it(`${operation}: within 1e-6 of the reference, in shape too`, async () => {
+      it(`${operation}: within ${tolerance} of the reference, in shape too`, async () => {
         const [engine, reference] = [await open(), new ReferenceEngine()];
         const [got, expected] = [run(engine), run(reference)];
         assert.deepEqual(got.shape, expected.shape);
-        assert.ok(relativeError(await engine.read(got), await reference.read(expected)) < 1e-6);
+        assert.ok(relativeError(await engine.read(got), await reference.read(expected)) < tolerance);
       });
     }
 
@@ -148,10 +175,20 @@ for (const { name, open } of engines) {
     });
 
     for (const bits of [4, 5, 6, 8] as const) {
+      const both = async (run: (engine: Engine) => Tensor) => {
+        const [engine, reference] = [await open(), new ReferenceEngine()];
+        return [await engine.read(run(engine)), await reference.read(run(reference))];
+      };
       /** The same bits of all that `run` makes. */
       const equal = async (run: (engine: Engine) => Tensor) => {
-        const [engine, reference] = [await open(), new ReferenceEngine()];
-        assert.deepEqual(await engine.read(run(engine)), await reference.read(run(reference)));
+        const [got, expected] = await both(run);
+        assert.deepEqual(got, expected);
+      };
+      /** Of float products: the same bits, but for GPUs, which round a product and a sum once. */
+      const alike = async (run: (engine: Engine) => Tensor) => {
+        const [got, expected] = await both(run);
+        if (tolerance === GPU_TOLERANCE) assert.ok(relativeError(got, expected) < tolerance);
+        else assert.deepEqual(got, expected);
       };
 
       it(`W${bits}A8 linear: the reference's bits, for one row and for more than a block of rows`, async () => {
@@ -162,6 +199,9 @@ for (const { name, open } of engines) {
           }
         }
       });
+
+      // Every width is a kernel to compile, for minutes on a software GPU: what is not about panels is tried with two.
+      if (tolerance === GPU_TOLERANCE && (bits === 5 || bits === 6)) continue;
 
       it(`W${bits}A8 linear into a tensor: the reference's bits, with a gate of its own for each sample and without`, () =>
         equal((e) => {
@@ -178,10 +218,10 @@ for (const { name, open } of engines) {
         for (const rows of [1, 7, 200]) {
           for (const size of bits === 8 ? [undefined] : [undefined, 12]) {
             const source = codes(bits, 21, 24, { size, activationBits: 'float' });
-            await equal((e) => e.apply(e.linear(source), e.operand(matrix(e, rows))));
+            await alike((e) => e.apply(e.linear(source), e.operand(matrix(e, rows))));
           }
         }
-        await equal((e) => {
+        await alike((e) => {
           const x = matrix(e);
           const layer = e.linear(codes(bits, 24, 24, { activationBits: 'float' }));
           e.applyInto(x, layer, e.operand(matrix(e, 10, 60)), vector(e, 61));

@@ -1,0 +1,337 @@
+/**
+ * Attention in int8, as FORMAT.md has it: both products are exact sums of integers. Queries and keys become codes by
+ * token, values by channel; then a workgroup takes some queries of a head through all keys twice, for the largest score of
+ * each, and for the codes of the probabilities that it decides and their product with the values.
+ *
+ * A row of codes of a head has a record (scale, zero, sum, nothing) in vec4 and its words, four codes each: queries and keys
+ * four channels of a token, values four tokens of a channel.
+ */
+import { divisorNear } from './attention-float.ts';
+import { dots } from './codes.ts';
+import { range } from './gemm-tile.ts';
+import { defineKernel, type Kernel, kernelName } from './kernel.ts';
+import { DIVIDE, LEAST_RANGE } from './row-passes.ts';
+
+export const HEAD_THREADS = 64;
+
+/** Codes of rows of a head, a thread a row: queries as activations are, keys as weights, less 128. */
+export function headRows(depth: number, kind: 'queries' | 'keys'): Kernel {
+  const fours = depth / 4;
+  const queries = kind === 'queries';
+  const code = queries
+    ? 'clamp(vec4<i32>(round(v * factor)) + zero, vec4<i32>(-128), vec4<i32>(127))'
+    : 'clamp(vec4<i32>(round(v * factor)) + zero, vec4<i32>(0), vec4<i32>(255)) - 128';
+  return defineKernel({
+    name: kernelName('attention-rows', { depth, kind }),
+    /** Rows [count] of `fours` vectors follow each other: token by token, head by head. */
+    parameters: { count: 'u32', xAt: 'u32', scale: 'f32' },
+    buffers: { x: 'array<vec4<f32>>', records: 'rw array<vec4<u32>>', codes: 'rw array<u32>' },
+    body: `
+${DIVIDE}
+@compute @workgroup_size(${HEAD_THREADS})
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let row = id.x + id.y * groups.x * ${HEAD_THREADS}u;
+  if (row >= p.count) { return; }
+  let x0 = p.xAt + row * ${fours}u;
+  var low = vec4<f32>();
+  var high = vec4<f32>();
+  for (var i = 0u; i < ${fours}u; i++) { let v = x[x0 + i]; low = min(low, v); high = max(high, v); }
+  let least = min(min(low.x, low.y), min(low.z, low.w));
+  let range = max(max(high.x, high.y), max(high.z, high.w)) - least;
+  var factor = 0.0;
+  var scale = 0.0;
+  var zero = ${queries ? '-128' : '0'};
+  if (range > ${LEAST_RANGE}) {
+    factor = divide(255.0, range);
+    scale = divide(range, 255.0);
+    zero = i32(round(${queries ? '-128.0 - ' : '-'}exact(least * factor)));
+  }
+  var sum = 0;
+  for (var i = 0u; i < ${fours}u; i++) {
+    let v = x[x0 + i];
+    let q = ${code};
+    sum += q.x + q.y + q.z + q.w;
+    let bytes = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    codes[row * ${fours}u + i] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+  }
+  ${
+    queries
+      ? `records[row] = vec4<u32>(bitcast<u32>(scale), bitcast<u32>(zero), bitcast<u32>(sum - zero * ${depth}), 0u);`
+      : 'records[row] = vec4<u32>(bitcast<u32>(scale * p.scale), bitcast<u32>(zero - 128), bitcast<u32>(sum), 0u);'
+  }
+}`,
+  });
+}
+
+const VALUE_THREADS = 128;
+
+/** Codes of values, a workgroup four channels: by channel over all keys, 0 beyond the last. */
+export const VALUE_COLUMNS: Kernel = defineKernel({
+  name: 'attention-values',
+  /** `vectors` of a token; `words` of a channel. */
+  parameters: { keys: 'u32', vectors: 'u32', xAt: 'u32', words: 'u32' },
+  buffers: { x: 'array<vec4<f32>>', records: 'rw array<vec4<u32>>', codes: 'rw array<u32>' },
+  body: `
+${DIVIDE}
+var<workgroup> lows: array<vec4<f32>, ${VALUE_THREADS}>;
+var<workgroup> highs: array<vec4<f32>, ${VALUE_THREADS}>;
+var<workgroup> sums: array<vec4<i32>, ${VALUE_THREADS}>;
+@compute @workgroup_size(${VALUE_THREADS})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
+  let x0 = p.xAt + group.y * p.keys * p.vectors + group.x;
+  var low = vec4<f32>();
+  var high = vec4<f32>();
+  for (var i = t; i < p.keys; i += ${VALUE_THREADS}u) {
+    let v = x[x0 + i * p.vectors];
+    low = min(low, v);
+    high = max(high, v);
+  }
+  lows[t] = low;
+  highs[t] = high;
+  for (var half = ${VALUE_THREADS / 2}u; half > 0u; half = half / 2u) {
+    workgroupBarrier();
+    if (t < half) { lows[t] = min(lows[t], lows[t + half]); highs[t] = max(highs[t], highs[t + half]); }
+  }
+  workgroupBarrier();
+  low = lows[0];
+  high = highs[0];
+  var factor = vec4<f32>();
+  var scale = vec4<f32>();
+  var zero = vec4<i32>();
+  for (var c = 0u; c < 4u; c++) {
+    let range = high[c] - low[c];
+    if (range > ${LEAST_RANGE}) {
+      factor[c] = divide(255.0, range);
+      scale[c] = divide(range, 255.0);
+      zero[c] = i32(round(-exact(low[c] * factor[c])));
+    }
+  }
+  let channel = (group.y * p.vectors + group.x) * 4u;
+  var sum = vec4<i32>();
+  for (var word = t; word < p.words; word += ${VALUE_THREADS}u) {
+    var packed = vec4<u32>();
+    for (var i = 0u; i < 4u; i++) {
+      let key = word * 4u + i;
+      if (key < p.keys) {
+        let q = clamp(vec4<i32>(round(x[x0 + key * p.vectors] * factor)) + zero, vec4<i32>(0), vec4<i32>(255));
+        sum += q;
+        packed |= bitcast<vec4<u32>>(q) << vec4<u32>(8u * i);
+      }
+    }
+    for (var c = 0u; c < 4u; c++) { codes[(channel + c) * p.words + word] = packed[c]; }
+  }
+  sums[t] = sum;
+  for (var half = ${VALUE_THREADS / 2}u; half > 0u; half = half / 2u) {
+    workgroupBarrier();
+    if (t < half) { sums[t] += sums[t + half]; }
+  }
+  workgroupBarrier();
+  if (t < 4u) {
+    records[channel + t] = vec4<u32>(bitcast<u32>(scale[t]), bitcast<u32>(zero[t]), bitcast<u32>(sums[0][t]), 0u);
+  }
+}`,
+});
+
+export interface CodedAttention {
+  /** Channels of a head, a multiple of 4. */
+  readonly depth: number;
+  /** Threads side by side share a query's keys and channels; those of a column have queries of their own. */
+  readonly across: number;
+  readonly down: number;
+  /** Queries and keys of a thread in a block, multiples of 4. */
+  readonly queries: number;
+  readonly keys: number;
+  readonly biased: boolean;
+  readonly packed: boolean;
+}
+
+/** Words of workgroup memory: queries, then keys or values, then codes of probabilities, and a record of each query and key. */
+export function codedAttentionBytes({
+  depth,
+  across,
+  down,
+  queries,
+  keys,
+}: Omit<CodedAttention, 'biased' | 'packed'>): number {
+  const [rows, block] = [down * queries, across * keys];
+  const given = Math.max((depth / 4) * (block + 4), (block / 4) * (depth + 4));
+  return 4 * ((depth / 4) * (rows + 4) + given + (block / 4) * (rows + 4) + rows * (across + 2) + 4 * block);
+}
+
+export function codedAttentionShape(depth: number, bytes: number): Omit<CodedAttention, 'biased' | 'packed' | 'depth'> {
+  const across = divisorNear(depth / 4, 8);
+  for (const [queries, keys] of [
+    [8, 8],
+    [4, 8],
+    [4, 4],
+  ]) {
+    for (const down of [8, 4, 2, 1]) {
+      const shape = { across, down, queries, keys };
+      if (codedAttentionBytes({ depth, ...shape }) <= bytes) return shape;
+    }
+  }
+  return { across, down: 1, queries: 4, keys: 4 };
+}
+
+export function codedAttention(options: CodedAttention): Kernel {
+  const { depth, across, down, queries, keys, biased, packed } = options;
+  const threads = across * down;
+  const [rows, block] = [down * queries, across * keys];
+  const fours = depth / 4;
+  const each = fours / across;
+  // In vec4 of four queries, keys or channels, one more than needed.
+  const [rowStride, keyStride, channelStride] = [rows / 4 + 1, block / 4 + 1, fours + 1];
+  const given = Math.max(fours * keyStride, (block / 4) * channelStride);
+  const pairs = (second: number, body: (i: number, j: number) => string) =>
+    range(queries)
+      .flatMap((i) => range(second).map((j) => body(i, j)))
+      .join(' ');
+  const eachRow = (body: (i: number) => string) => range(queries).map(body).join('\n    ');
+  const part = (name: string, i: number) => `${name}${i >> 2}.${'xyzw'[i & 3]}`;
+  /** Four by four, the threads' fours side by side. */
+  const row = (i: number) => `(${(i >> 2) * down * 4 + (i & 3)}u + ty * 4u)`;
+  const key = (j: number) => `(${(j >> 2) * across * 4 + (j & 3)}u + tx * 4u)`;
+  const score = `
+    for (var i = t; i < ${block * fours}u; i += ${threads}u) {
+      let r = i / ${fours}u;
+      let c = i % ${fours}u;
+      let token = min(key0 + r, p.keys - 1u);
+      given[c * ${keyStride}u + r / 4u][r % 4u] = keyCodes[((group.z * p.keys + token) * p.heads + group.y) * ${fours}u + c];
+    }
+    for (var r = t; r < ${block}u; r += ${threads}u) {
+      let token = min(key0 + r, p.keys - 1u);
+      keyRecordOf[r] = keyRecords[(group.z * p.keys + token) * p.heads + group.y];
+      ${biased ? 'keyRecordOf[r].w = bitcast<u32>(bias[group.z * p.keys + token]);' : ''}
+    }
+    workgroupBarrier();
+    ${pairs(keys, (i, j) => `var s${i}_${j} = 0;`)}
+    for (var c = 0u; c < ${fours}u; c++) {
+      ${range(queries / 4)
+        .map((i) => `let a${i} = asked[c * ${rowStride}u + ty + ${i * down}u];`)
+        .join(' ')}
+      ${range(keys / 4)
+        .map((j) => `let b${j} = given[c * ${keyStride}u + tx + ${j * across}u];`)
+        .join(' ')}
+      ${pairs(keys, (i, j) => `s${i}_${j} += dotSigned(${part('a', i)}, ${part('b', j)});`)}
+    }
+    ${range(keys)
+      .map((j) => `let k${j} = keyRecordOf[${key(j)}]; let in${j} = key0 + ${key(j)} < p.keys;`)
+      .join('\n    ')}
+    ${pairs(keys, (i, j) => `let f${i}_${j} = select(-1e30, scoreOf(s${i}_${j}, r${i}, k${j}), in${j});`)}`;
+  const highest = (values: string[]) => values.reduce((a, b) => `max(${a}, ${b})`);
+  return defineKernel({
+    name: kernelName('attention-codes', { ...options }),
+    parameters: { tokens: 'u32', keys: 'u32', heads: 'u32', keyWords: 'u32' },
+    buffers: {
+      queryRecords: 'array<vec4<u32>>',
+      queryCodes: 'array<u32>',
+      keyRecords: 'array<vec4<u32>>',
+      keyCodes: 'array<u32>',
+      valueRecords: 'array<vec4<u32>>',
+      valueCodes: 'array<u32>',
+      ...(biased ? { bias: 'array<f32>' } : {}),
+      out: 'rw array<vec4<f32>>',
+    },
+    body: `
+${dots(packed)}
+var<workgroup> asked: array<vec4<u32>, ${fours * rowStride}>;
+var<workgroup> given: array<vec4<u32>, ${given}>;
+var<workgroup> weights: array<vec4<u32>, ${(block / 4) * rowStride}>;
+var<workgroup> keyRecordOf: array<vec4<u32>, ${block}>;
+var<workgroup> parts: array<f32, ${rows * across}>;
+var<workgroup> totals: array<u32, ${rows * across}>;
+fn scoreOf(sum: i32, row: vec4<u32>, key: vec4<u32>) -> f32 {
+  let total = sum - bitcast<i32>(row.y) * bitcast<i32>(key.z) - bitcast<i32>(key.y) * bitcast<i32>(row.z);
+  return exact(f32(total) * (bitcast<f32>(key.x) * bitcast<f32>(row.x))) + bitcast<f32>(key.w);
+}
+fn codeOf(score: f32, top: f32) -> u32 { return u32(round(exp(score - top) * 255.0)); }
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
+  let tx = t % ${across}u;
+  let ty = t / ${across}u;
+  let first = group.x * ${rows}u;
+  for (var i = t; i < ${rows * fours}u; i += ${threads}u) {
+    let r = i / ${fours}u;
+    let c = i % ${fours}u;
+    let token = min(first + r, p.tokens - 1u);
+    asked[c * ${rowStride}u + r / 4u][r % 4u] = queryCodes[((group.z * p.tokens + token) * p.heads + group.y) * ${fours}u + c];
+  }
+  ${eachRow((i) => {
+    const token = `min(first + ${row(i)}, p.tokens - 1u)`;
+    return `let r${i} = queryRecords[(group.z * p.tokens + ${token}) * p.heads + group.y]; var top${i} = -1e30; var count${i} = 0u;`;
+  })}
+  for (var key0 = 0u; key0 < p.keys; key0 += ${block}u) {
+    ${score}
+    ${eachRow((i) => `top${i} = max(top${i}, ${highest(range(keys).map((j) => `f${i}_${j}`))});`)}
+    workgroupBarrier();
+  }
+  ${eachRow((i) => `parts[${row(i)} * ${across}u + tx] = top${i};`)}
+  workgroupBarrier();
+  for (var j = 0u; j < ${across}u; j++) {
+    ${eachRow((i) => `top${i} = max(top${i}, parts[${row(i)} * ${across}u + j]);`)}
+  }
+  ${pairs(4 * each, (i, j) => `var o${i}_${j} = 0u;`)}
+  for (var key0 = 0u; key0 < p.keys; key0 += ${block}u) {
+    ${score}
+    ${eachRow((i) =>
+      range(keys / 4)
+        .map((q) => {
+          const codes = range(4).map((c) => `codeOf(f${i}_${4 * q + c}, top${i})`);
+          return `{ let e = vec4<u32>(${codes.join(', ')});
+      count${i} += e.x + e.y + e.z + e.w;
+      weights[(tx + ${q * across}u) * ${rowStride}u + ${row(i)} / 4u][${i & 3}] = e.x | (e.y << 8u) | (e.z << 16u) | (e.w << 24u); }`;
+        })
+        .join(' '),
+    )}
+    workgroupBarrier();
+    for (var i = t; i < ${depth * (block / 4)}u; i += ${threads}u) {
+      let channel = i / ${block / 4}u;
+      let word = i % ${block / 4}u;
+      var found = 0u;
+      if (key0 / 4u + word < p.keyWords) {
+        found = valueCodes[((group.z * p.heads + group.y) * ${depth}u + channel) * p.keyWords + key0 / 4u + word];
+      }
+      given[word * ${channelStride}u + channel / 4u][channel % 4u] = found;
+    }
+    workgroupBarrier();
+    for (var word = 0u; word < ${block / 4}u; word++) {
+      ${range(queries / 4)
+        .map((i) => `let a${i} = weights[word * ${rowStride}u + ty + ${i * down}u];`)
+        .join(' ')}
+      ${range(each)
+        .map((j) => `let b${j} = given[word * ${channelStride}u + tx + ${j * across}u];`)
+        .join(' ')}
+      ${pairs(4 * each, (i, j) => `o${i}_${j} += dotUnsigned(${part('a', i)}, ${part('b', j)});`)}
+    }
+    workgroupBarrier();
+  }
+  ${eachRow((i) => `totals[${row(i)} * ${across}u + tx] = count${i};`)}
+  workgroupBarrier();
+  ${range(each)
+    .map((q) => {
+      const channel = `((group.z * p.heads + group.y) * ${depth}u + (tx + ${q * across}u) * 4u)`;
+      return range(4)
+        .map((c) => `let v${4 * q + c} = valueRecords[${channel} + ${c}u];`)
+        .join(' ');
+    })
+    .join('\n  ')}
+  ${eachRow((i) => {
+    const stores = range(each).map((q) => {
+      const values = range(4).map((c) => `valueOf(o${i}_${4 * q + c}, total, scale, v${4 * q + c})`);
+      const at = `((group.z * p.tokens + first + ${row(i)}) * p.heads + group.y) * ${fours}u + tx + ${q * across}u`;
+      return `out[${at}] = vec4<f32>(${values.join(', ')});`;
+    });
+    return `if (first + ${row(i)} < p.tokens) {
+      var total = 0u;
+      for (var j = 0u; j < ${across}u; j++) { total += totals[${row(i)} * ${across}u + j]; }
+      let scale = 1.0 / f32(total);
+      ${stores.join(' ')}
+    }`;
+  })}
+}
+fn valueOf(sum: u32, total: u32, scale: f32, value: vec4<u32>) -> f32 {
+  let whole = bitcast<i32>(sum) - bitcast<i32>(value.y) * bitcast<i32>(total);
+  return f32(whole) * (bitcast<f32>(value.x) * scale);
+}`,
+  });
+}

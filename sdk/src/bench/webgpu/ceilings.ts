@@ -1,0 +1,80 @@
+/** What a device can do at most, by loops that do nothing else: products of bytes, of floats, and bytes moved. */
+import { defineKernel, type Kernel } from '@edge-dit/runtime/engines/webgpu/kernel';
+import type { DispatchClock } from './dispatch-clock.ts';
+
+export interface Ceilings {
+  /** 10^12 multiplications with addition a second. */
+  readonly packedDot: number;
+  readonly f32: number;
+  readonly f16?: number;
+  /** 10^9 bytes a second, read and written. */
+  readonly memory: number;
+}
+
+const CHAINS = 16;
+const LOOPS = 256;
+const UNROLLED = 4;
+const THREADS = 256;
+const GROUPS = 8192;
+
+/** Chains of dependent operations: none can be left out, and a chain waits for itself only. */
+function chains(
+  name: string,
+  type: string,
+  start: string,
+  operation: (x: string) => string,
+  enables: string[],
+): Kernel {
+  const each = (body: (x: string) => string) => Array.from({ length: CHAINS }, (_, i) => body(`x${i}`)).join(' ');
+  return defineKernel({
+    name: `ceiling-${name}`,
+    enables,
+    parameters: { seed: 'u32' },
+    buffers: { out: 'rw array<u32>' },
+    body: `
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let y = ${start.replace('SEED', '(p.seed + id.x)')};
+  ${each((x) => `var ${x} = ${start.replace('SEED', `(p.seed + id.x * ${x.slice(1)}u)`)};`)}
+  for (var i = 0u; i < ${LOOPS}u; i++) {
+    ${Array.from({ length: UNROLLED }, () => each((x) => `${x} = ${operation(x)};`)).join('\n    ')}
+  }
+  var sum = ${type}();
+  ${each((x) => `sum += ${x};`)}
+  if (bitcast<u32>(sum) == 12345u) { out[id.x % 64u] = 1u; }
+}`,
+  });
+}
+
+const OPERATIONS = CHAINS * LOOPS * UNROLLED * THREADS * GROUPS;
+
+const COPY = defineKernel({
+  name: 'ceiling-copy',
+  parameters: { count: 'u32' },
+  buffers: { x: 'array<vec4<u32>>', out: 'rw array<vec4<u32>>' },
+  body: `
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  for (var i = id.x; i < p.count; i += groups.x * 256u) { out[i] = x[i]; }
+}`,
+});
+
+export async function measureCeilings(clock: DispatchClock, packed: boolean, half: boolean): Promise<Ceilings> {
+  const out = clock.random(4096);
+  const rate = async (kernel: Kernel, per: number) =>
+    (OPERATIONS * per) / (await clock.time(kernel, [out], { seed: 3 }, [GROUPS, 1, 1], 9)) / 1000;
+  const dot = chains('dot', 'i32', 'i32(SEED)', (x) => `${x} + dot4I8Packed(bitcast<u32>(${x}), bitcast<u32>(y))`, []);
+  const fma = chains('f32', 'f32', 'f32(SEED) * 1e-9', (x) => `fma(${x}, y, y)`, []);
+  const half2 = chains('f16', 'vec2<f16>', 'vec2<f16>(f16(SEED & 15u) * 0.01h)', (x) => `fma(${x}, y, y)`, ['f16']);
+  const bytes = Math.min(2 ** 30, clock.device.limits.maxStorageBufferBindingSize);
+  const [from, to] = [clock.random(bytes, 5), clock.random(bytes, 7)];
+  const moved = await clock.time(COPY, [from, to], { count: bytes / 16 }, [16384, 1, 1], 9);
+  const ceilings: Ceilings = {
+    packedDot: packed ? await rate(dot, 4) : 0,
+    f32: await rate(fma, 1),
+    ...(half ? { f16: await rate(half2, 2) } : {}),
+    memory: (2 * bytes) / moved,
+  };
+  clock.clear();
+  return ceilings;
+}

@@ -1,0 +1,118 @@
+/** Products of matrices by shape and kind: what the engine's kernels take, and what float ones of the same make take. */
+import { codesGemm, ROW_ROOM, ROW_WORDS } from '@edge-dit/runtime/engines/webgpu/gemm-codes';
+import { floatGemm } from '@edge-dit/runtime/engines/webgpu/gemm-float';
+import type { TileShape } from '@edge-dit/runtime/engines/webgpu/gemm-tile';
+import type { Groups } from '@edge-dit/runtime/engines/webgpu/gpu-queue';
+import type { Kernel } from '@edge-dit/runtime/engines/webgpu/kernel';
+import { codesTile, floatTile } from '@edge-dit/runtime/engines/webgpu/tiles';
+import type { DispatchClock } from './dispatch-clock.ts';
+import { halfGemm } from './half-gemm.ts';
+
+export interface ProductShape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly inputs: number;
+  /** Products of the same rows in one dispatch, as of queries, keys and values. */
+  readonly layers?: number;
+}
+
+export type ProductKind = 'W4A8' | 'W8A8' | 'fp32' | 'fp16';
+
+export interface ProductFigure extends ProductShape {
+  readonly kind: ProductKind;
+  readonly tile: string;
+  readonly nanoseconds: number;
+  /** 10^12 multiplications with addition a second. */
+  readonly rate: number;
+}
+
+interface Work {
+  readonly kernel: Kernel;
+  readonly buffers: readonly GPUBuffer[];
+  readonly parameters: Record<string, number>;
+  readonly groups: Groups;
+}
+
+export const tileName = ({ rows, columns, threadRows, threadColumns, depth }: TileShape) =>
+  `${rows}x${columns}/${threadRows}x${threadColumns}/${depth}`;
+
+/** @param tile the engine's own without it */
+export async function timeProduct(
+  clock: DispatchClock,
+  kind: ProductKind,
+  shape: ProductShape,
+  packed: boolean,
+  tile?: TileShape,
+  rounds?: number,
+): Promise<ProductFigure> {
+  const { rows, columns, inputs, layers = 1 } = shape;
+  const { limits } = clock.device;
+  const coded = kind === 'W4A8' || kind === 'W8A8';
+  const used = tile ?? (coded ? codesTile(rows, columns * layers, limits) : floatTile(rows, columns, limits));
+  const work = coded ? codesWork(clock, kind, shape, packed, used) : floatWork(clock, kind, shape, used);
+  const nanoseconds = await clock.time(work.kernel, work.buffers, work.parameters, work.groups, rounds);
+  clock.clear();
+  const rate = (rows * columns * inputs * layers) / nanoseconds / 1000;
+  return { ...shape, kind, tile: tileName(used), nanoseconds, rate };
+}
+
+export const productKernel = (kind: ProductKind, layers: number, packed: boolean, shape: TileShape): Kernel =>
+  kind === 'fp32'
+    ? floatGemm({ weight: 'f32', grouped: false, shape, into: 'new', aligned: true, vectors: true })
+    : kind === 'fp16'
+      ? halfGemm(shape)
+      : codesGemm({ bits: kind === 'W4A8' ? 4 : 8, grouped: false, packed, shape, layers, into: 'new', aligned: true });
+
+function codesWork(
+  clock: DispatchClock,
+  kind: 'W4A8' | 'W8A8',
+  { rows, columns, inputs, layers = 1 }: ProductShape,
+  packed: boolean,
+  tile: TileShape,
+): Work {
+  const bits = kind === 'W4A8' ? 4 : 8;
+  const room = Math.ceil(rows / ROW_ROOM) * ROW_ROOM;
+  const words = Math.ceil(inputs / 4 / ROW_WORDS) * ROW_WORDS;
+  const panelWords = (columns / 8) * (inputs / 4) * bits;
+  const weight = (i: number) => clock.random(4 * panelWords + 16 * columns, i + 2);
+  const numbers = Array.from({ length: layers }, (_, i) => i);
+  return {
+    kernel: productKernel(kind, layers, packed, tile),
+    buffers: [
+      clock.random(16 * room + 4 * room * words),
+      ...numbers.map(weight),
+      ...numbers.map(() => clock.random(4 * rows * columns)),
+    ],
+    parameters: {
+      rows,
+      columns,
+      codesAt: room,
+      words,
+      fours: inputs / 4,
+      groupsAt: panelWords / 4,
+      columnsAt: panelWords / 4,
+      groupFours: inputs / 4,
+    },
+    groups: [Math.ceil(columns / tile.columns), Math.ceil(rows / tile.rows), layers],
+  };
+}
+
+function floatWork(
+  clock: DispatchClock,
+  kind: 'fp32' | 'fp16',
+  { rows, columns, inputs }: ProductShape,
+  tile: TileShape,
+): Work {
+  const bytes = kind === 'fp32' ? 4 : 2;
+  return {
+    kernel: productKernel(kind, 1, true, tile),
+    buffers: [
+      clock.random(bytes * rows * inputs),
+      clock.random(bytes * columns * inputs, 2),
+      clock.random(4 * columns, 3),
+      clock.random(4 * rows * columns),
+    ],
+    parameters: { rows, columns, inputs, xStride: inputs },
+    groups: [Math.ceil(columns / tile.columns), Math.ceil(rows / tile.rows), 1],
+  };
+}

@@ -9,6 +9,10 @@ export interface ParsedRequest {
   /** Undefined: the endpoint's first model. */
   readonly model: string | undefined;
   readonly request: GenerateRequest;
+  /** Pictures; their seeds follow each other. */
+  readonly n: number;
+  /** Name of the configured address that is told when the job has ended. */
+  readonly webhook: string | undefined;
 }
 
 /** Any integer that a seed may be, and those that are drawn where none was given: short enough to be copied by hand. */
@@ -16,7 +20,7 @@ const MAX_SEED = Number.MAX_SAFE_INTEGER;
 const MAX_GUIDANCE = 100;
 const MAX_NAME_LENGTH = 200;
 
-type Schema = ReturnType<typeof schemaOf>;
+type Schema = ReturnType<typeof generateSchema>;
 
 /** What each field must be is its message: the answer to a client that sent something else. */
 function text(least: number, most: number) {
@@ -24,7 +28,7 @@ function text(least: number, most: number) {
   return z.string(message).check(z.minLength(least, message), z.maxLength(most, message));
 }
 
-function schemaOf(limits: Limits) {
+export function generateSchema(limits: Limits) {
   const integer = (least: number, most: number) => {
     const message = `give a whole number from ${least} to ${most}`;
     return z.optional(z.int(message).check(z.minimum(least, message), z.maximum(most, message)));
@@ -49,12 +53,14 @@ function schemaOf(limits: Limits) {
     guidance: z.optional(z.number(guidance).check(z.minimum(0, guidance), z.maximum(MAX_GUIDANCE, guidance))),
     width: integer(1, limits.side),
     height: integer(1, limits.side),
+    n: integer(1, limits.pictures),
+    webhook: z.optional(text(1, MAX_NAME_LENGTH)),
   });
 }
 
 /** @throws Problem `invalid-request` with an error for each field that is wrong */
 export function createRequestParser(limits: Limits): (body: unknown) => ParsedRequest {
-  const schema = schemaOf(limits);
+  const schema = generateSchema(limits);
   const fields = Object.keys(schema.shape);
   return (body) => {
     const result = schema.safeParse(body);
@@ -62,8 +68,8 @@ export function createRequestParser(limits: Limits): (body: unknown) => ParsedRe
       ? faultsOfSubject(result.data)
       : firstOfEach(result.error.issues.flatMap((issue) => faultsOfIssue(issue, body, fields)));
     if (!result.success || errors.length > 0) throw invalid(errors);
-    const { model, negative_prompt: negativePrompt, seed = randomSeed(), ...rest } = result.data;
-    return { model, request: { ...rest, negativePrompt, seed } };
+    const { model, n = 1, webhook, negative_prompt: negativePrompt, seed = randomSeed(), ...rest } = result.data;
+    return { model, n, webhook, request: { ...rest, negativePrompt, seed } };
   };
 }
 
@@ -73,9 +79,12 @@ export interface EmbedRequest {
   readonly prompt: string;
 }
 
+export const embedSchema = (limits: Limits) =>
+  z.strictObject({ model: z.optional(text(1, MAX_NAME_LENGTH)), prompt: text(0, limits.promptChars) });
+
 /** @throws Problem `invalid-request` with an error for each field that is wrong */
 export function createEmbedParser(limits: Limits): (body: unknown) => EmbedRequest {
-  const schema = z.strictObject({ model: z.optional(text(1, MAX_NAME_LENGTH)), prompt: text(0, limits.promptChars) });
+  const schema = embedSchema(limits);
   const fields = Object.keys(schema.shape);
   return (body) => {
     const result = schema.safeParse(body);
@@ -92,13 +101,24 @@ export function refusedByModel(message: string): Problem {
   });
 }
 
+/** The problem of one field. */
+export function refusedField(field: string, detail: string): Problem {
+  return invalid([{ pointer: `#/${field}`, detail }]);
+}
+
 function invalid(errors: readonly FieldError[]): Problem {
   const detail = errors.map(({ pointer, detail }) => `${pointer.slice(2) || 'the body'}: ${detail}`).join('; ');
   return new Problem('invalid-request', `${detail}.`, { errors });
 }
 
-/** A picture is of a prompt or of a class. */
+/** A picture is of a prompt or of a class; each has a seed. */
 function faultsOfSubject(body: z.infer<Schema>): FieldError[] {
+  const { seed = 0, n = 1 } = body;
+  if (seed + n - 1 > MAX_SEED) {
+    return [
+      { pointer: '#/seed', detail: `the pictures have the seeds ${seed} to ${seed} + ${n - 1}: give a smaller one` },
+    ];
+  }
   const both = 'give a prompt or a class, not both';
   if (body.prompt !== undefined && body.class !== undefined) return [{ pointer: '#/class', detail: both }];
   if (body.prompt === undefined && body.class === undefined) {

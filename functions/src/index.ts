@@ -1,5 +1,5 @@
 /** The endpoint of edge-dit: the app, and the targets on which it runs. */
-export { type AppOptions, createApp } from './app.ts';
+export { type AppOptions, createApp, createEndpoint, type EndpointOptions } from './app.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export type { Served } from './listen.ts';
 export { ModelHost, type ModelHostOptions, type ModelState } from './model-host.ts';

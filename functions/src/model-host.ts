@@ -10,6 +10,7 @@ import {
   type GenerateRequest,
   Pipeline,
   type PipelineOptions,
+  type Suspended,
 } from '@edge-dit/runtime/pipeline';
 import type { TextEmbedding } from '@edge-dit/runtime/text/conditioning';
 import { stayAwake } from './stay-awake.ts';
@@ -79,14 +80,17 @@ export class ModelHost {
     request: GenerateRequest,
     hooks: GenerateHooks = {},
   ): Promise<{ pipeline: Pipeline; generated: Generated }> {
-    const entry = this.#entry(name ?? this.names[0]);
-    entry.running++;
-    try {
-      const pipeline = await this.pipeline(name);
-      return { pipeline, generated: await pipeline.generate(request, hooks) };
-    } finally {
-      entry.running--;
-    }
+    return this.#use(name, async (pipeline) => ({ pipeline, generated: await pipeline.generate(request, hooks) }));
+  }
+
+  /** Raises what `Pipeline.advance` does. */
+  async advance(
+    name: string,
+    request: GenerateRequest,
+    count: number,
+    hooks: GenerateHooks = {},
+  ): Promise<Generated | Suspended> {
+    return this.#use(name, (pipeline) => pipeline.advance(request, count, hooks));
   }
 
   /** What the text encoder of a model gives for a prompt. Raises what `Pipeline.embed` does. */
@@ -95,8 +99,38 @@ export class ModelHost {
     prompt: string,
     signal?: AbortSignal,
   ): Promise<{ pipeline: Pipeline; embedding: TextEmbedding }> {
-    const pipeline = await this.pipeline(name);
-    return { pipeline, embedding: await pipeline.embed([prompt], signal) };
+    return this.#use(name, async (pipeline) => ({ pipeline, embedding: await pipeline.embed([prompt], signal) }));
+  }
+
+  /** Where a model does not fit beside those that are idle, these make room, and it is tried once more. */
+  async #use<T>(given: string | undefined, work: (pipeline: Pipeline) => Promise<T>): Promise<T> {
+    const name = given ?? this.names[0];
+    const entry = this.#entry(name);
+    entry.running++;
+    try {
+      try {
+        return await work(await this.pipeline(name));
+      } catch (error) {
+        if (!isEdgeDitError(error, 'memory-exceeded') || !(await this.#closeIdle())) throw error;
+      }
+      return await work(await this.pipeline(name));
+    } finally {
+      entry.running--;
+    }
+  }
+
+  /** @returns whether there were any */
+  async #closeIdle(): Promise<boolean> {
+    const idle = [...this.#entries.values()].filter(({ running, pipeline }) => running === 0 && pipeline?.loaded);
+    await Promise.all(
+      idle.map(async (entry) => {
+        const { pipeline } = entry;
+        entry.opening = undefined;
+        entry.pipeline = undefined;
+        await pipeline?.close();
+      }),
+    );
+    return idle.length > 0;
   }
 
   /** Closes what was opened, after the generations under way. */

@@ -12,7 +12,17 @@ type HttpCode =
   | 'not-acceptable'
   | 'content-too-large'
   | 'unsupported-media-type'
-  | 'busy';
+  | 'malformed-header'
+  | 'unauthorized'
+  | 'forbidden'
+  | 'too-many-requests'
+  | 'busy'
+  | 'timed-out'
+  | 'jobs-unavailable'
+  | 'job-not-found'
+  | 'job-not-finished'
+  | 'job-canceled'
+  | 'idempotency-key-reused';
 
 export type ProblemCode = HttpCode | ErrorCode;
 
@@ -28,7 +38,17 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   'not-acceptable': { status: 406, title: 'No representation that the client accepts' },
   'content-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is of a type that is not read here' },
-  busy: { status: 429, title: 'Too many requests are waiting' },
+  'malformed-header': { status: 400, title: 'A header is not what it has to be' },
+  unauthorized: { status: 401, title: 'A key is needed' },
+  forbidden: { status: 403, title: 'The key does not allow it' },
+  'too-many-requests': { status: 429, title: 'Too many requests of one key' },
+  busy: { status: 503, title: 'Too many requests are waiting' },
+  'timed-out': { status: 504, title: 'The request took too long' },
+  'jobs-unavailable': { status: 501, title: 'This endpoint keeps no jobs' },
+  'job-not-found': { status: 404, title: 'No such job' },
+  'job-not-finished': { status: 409, title: 'The job has not ended yet' },
+  'job-canceled': { status: 410, title: 'The job was canceled' },
+  'idempotency-key-reused': { status: 422, title: 'The key was used for another request' },
 
   'invalid-request': { status: 422, title: 'The request is not acceptable' },
   'invalid-argument': { status: 422, title: 'A value is not acceptable' },

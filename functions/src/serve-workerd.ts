@@ -54,7 +54,7 @@ export async function bundleCloudflareGateway(outdir: string): Promise<WorkerBun
 /** @throws EdgeDitError `invalid-argument` unless there is one store, and for an address that cannot be had */
 export async function serveWorkerd(options: ServeWorkerdOptions): Promise<Served> {
   const { store, r2Folder, shardsUrl, models, trust, limits, memoryLimitMb, cacheFolder, onStoreRequest } = options;
-  const { host = DEFAULT_HOST, port = 0 } = options;
+  const { host = DEFAULT_HOST, port = 0, keys, cors, webhooks, jobsFolder, logLevel = 'warn' } = options;
   if ([store, r2Folder, shardsUrl].filter((place) => place !== undefined).length !== 1) {
     throw new EdgeDitError('invalid-argument', 'serveWorkerd needs one of store, r2Folder and shardsUrl.');
   }
@@ -65,7 +65,13 @@ export async function serveWorkerd(options: ServeWorkerdOptions): Promise<Served
   };
   try {
     const { modules } = await bundleCloudflareWorker(folder);
-    const bindings: Record<string, string> = { MODELS: models.join(',') };
+    const bindings: Record<string, string> = { MODELS: models.join(','), LOG: logLevel };
+    if (keys !== undefined) bindings.API_KEYS = JSON.stringify(keys);
+    if (cors !== undefined) bindings.CORS_ORIGINS = cors === '*' ? cors : cors.join(',');
+    if (webhooks !== undefined) {
+      bindings.WEBHOOKS = JSON.stringify(webhooks.addresses);
+      bindings.WEBHOOK_SECRET = webhooks.secret;
+    }
     if (trust !== undefined) bindings.TRUST = JSON.stringify(trust);
     if (limits !== undefined) bindings.LIMITS = JSON.stringify(limits);
     if (memoryLimitMb !== undefined) bindings.MEMORY_LIMIT_MB = String(memoryLimitMb);
@@ -82,6 +88,8 @@ export async function serveWorkerd(options: ServeWorkerdOptions): Promise<Served
       host,
       port,
       bindings,
+      durableObjects: { JOBS: { className: 'JobObject', useSQLite: true } },
+      ...(jobsFolder !== undefined && { durableObjectsPersist: jobsFolder }),
       ...(r2Folder !== undefined && { r2Buckets: { SHARDS: R2_BUCKET }, r2Persist: r2Folder }),
       ...(cacheFolder !== undefined && { cachePersist: cacheFolder }),
     };

@@ -9,27 +9,23 @@ import { FsStore } from '@edge-dit/runtime/stores/fs';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import type { Store } from '@edge-dit/runtime/stores/store';
 import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
-import { createApp } from './app.ts';
 import { configured, type EndpointEnvironment, endpointSettings } from './environment.ts';
 import { ModelHost } from './model-host.ts';
+import { openServerEndpoint, type ServerEndpoint } from './server-endpoint.ts';
 
 export interface ServerEnvironment extends EndpointEnvironment {
   /** Where the models are: a folder, `s3://bucket/prefix`, or the address of a published store. */
   readonly SHARDS_URL?: string;
+  /** A folder that keeps jobs, so that they survive the process. In memory without it. */
+  readonly JOBS_FOLDER?: string;
   /** Of S3: its endpoint, region and keys. */
   readonly [name: string]: string | undefined;
 }
 
-export interface ServerApp {
-  fetch(request: Request): Response | Promise<Response>;
-  /** After the requests under way. */
-  close(): Promise<void>;
-}
-
-/** @throws EdgeDitError `invalid-argument` naming the variable */
-export async function openServerApp(given: ServerEnvironment): Promise<ServerApp> {
+/** @param jobs whether the process runs between requests. @throws EdgeDitError `invalid-argument` naming the variable */
+export async function openServerApp(given: ServerEnvironment, { jobs = true } = {}): Promise<ServerEndpoint> {
   const env = configured(given);
-  const { models: names, memoryLimit, trust, limits } = endpointSettings(env);
+  const { models: names, memoryLimit, trust, ...settings } = endpointSettings(env);
   const models = new ModelHost({
     models: names,
     meter: new Meter(memoryLimit),
@@ -44,8 +40,7 @@ export async function openServerApp(given: ServerEnvironment): Promise<ServerApp
         ),
     },
   });
-  const app = createApp({ models, limits });
-  return { fetch: (request) => app.fetch(request), close: () => models.close() };
+  return openServerEndpoint({ models, ...settings, keepsJobs: jobs, jobsFolder: env.JOBS_FOLDER });
 }
 
 async function storeAt(env: ServerEnvironment): Promise<Store> {

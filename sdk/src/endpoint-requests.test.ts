@@ -111,7 +111,7 @@ const rows: readonly Row[] = [
   {
     name: 'anything but a PNG',
     body: apple,
-    headers: { accept: 'image/png;q=0, */*' },
+    headers: { accept: 'image/png;q=0, text/html' },
     status: 406,
     code: 'not-acceptable',
   },

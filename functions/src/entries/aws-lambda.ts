@@ -1,12 +1,12 @@
 /**
  * The endpoint for AWS Lambda, by hono's adapter. `handler` answers events of function URLs, API Gateway and load balancers
- * in one piece; `streamHandler` is for function URLs whose invoke mode is RESPONSE_STREAM.
+ * in one piece; without jobs, because instances stand still between requests; `streamHandler` is for function URLs whose invoke mode is RESPONSE_STREAM.
  */
 import { handle, streamHandle } from 'hono/aws-lambda';
 import { Hono } from 'hono/tiny';
 import { openServerApp } from '../server-app.ts';
 
-const endpoint = await openServerApp(process.env);
+const endpoint = await openServerApp(process.env, { jobs: false });
 const app = new Hono();
 app.all('*', (c) => endpoint.fetch(c.req.raw));
 

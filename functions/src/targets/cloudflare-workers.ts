@@ -16,30 +16,48 @@ import { embeddingCache } from '@edge-dit/runtime/text/embedding-cache';
 import float from '@edge-dit/wasm-kernels/kernels.float.wasm';
 import relaxed from '@edge-dit/wasm-kernels/kernels.relaxed.wasm';
 import simd from '@edge-dit/wasm-kernels/kernels.simd.wasm';
-import { createApp } from '../app.ts';
+import { createApp, createEndpoint } from '../app.ts';
 import { configured, type EndpointEnvironment, endpointSettings } from '../environment.ts';
+import { DurableJobs, type JobNamespace } from '../jobs/durable-jobs.ts';
+import type { JobEngineOptions } from '../jobs/job-engine.ts';
+import { jobObjectClass } from '../jobs/job-object.ts';
 import { ModelHost } from '../model-host.ts';
 import { problemDetails, problemResponse } from '../problem.ts';
+import type { RateLimiter } from '../protection/rate-limits.ts';
 
 /** Bindings and variables of the worker. */
 export interface WorkerEnv extends EndpointEnvironment {
   /** One of the two: a bucket, or the base URL of a published store (may have a query, which is kept secret). */
   readonly SHARDS?: R2BucketLike;
   readonly SHARDS_URL?: string;
+  /** Of the class `JobObject`, with SQLite storage. Without it there are no jobs. */
+  readonly JOBS?: JobNamespace;
+  /** The platform's limiter, asked by the name of the key. */
+  readonly RATE_LIMITER?: RateLimiter;
 }
 
 interface ExecutionContext {
   waitUntil(promise: Promise<unknown>): void;
 }
 
-type App = ReturnType<typeof createApp>;
+/** What an isolate has one of: requests and the jobs that run in it share models, memory and turns. */
+interface Isolate {
+  readonly app: ReturnType<typeof createApp>;
+  readonly jobs: Omit<JobEngineOptions, 'store'>;
+}
 
-let app: App | undefined;
+let isolate: Isolate | undefined;
+
+const opened = (env: WorkerEnv): Isolate => (isolate ??= open(configured(env)));
+
+/** The class that the binding `JOBS` names. */
+export const JobObject = jobObjectClass<WorkerEnv>((env) => opened(env).jobs);
 
 export default {
   fetch(request: Request, env: WorkerEnv, context: ExecutionContext): Response | Promise<Response> {
+    let app: Isolate['app'];
     try {
-      app ??= openApp(configured(env));
+      ({ app } = opened(env));
     } catch (error) {
       console.error(error);
       // Of the operator's making, not of the client's: never a 4xx.
@@ -53,8 +71,8 @@ export default {
   },
 };
 
-function openApp(env: WorkerEnv): App {
-  const { models: names, memoryLimit, trust, limits } = endpointSettings(env);
+function open(env: WorkerEnv): Isolate {
+  const { models: names, memoryLimit, trust, limits, keys, cors, webhooks, log } = endpointSettings(env);
   const meter = new Meter(memoryLimit);
   const cache = cacheApi((caches as unknown as { readonly default: CacheApi }).default);
   const onError = (error: unknown) => console.error('Cache API:', error);
@@ -74,7 +92,17 @@ function openApp(env: WorkerEnv): App {
       wrapEncoder: (encoder, manifest) => embeddingCache(encoder, manifest, cache, { onError }),
     },
   });
-  return createApp({ models, limits });
+  const endpoint = createEndpoint({ models, limits, log });
+  const app = createApp({
+    models,
+    endpoint,
+    jobs: env.JOBS && new DurableJobs(env.JOBS),
+    webhooks: Object.keys(webhooks?.addresses ?? {}),
+    keys,
+    cors,
+    rateLimiter: env.RATE_LIMITER,
+  });
+  return { app, jobs: { endpoint, webhooks } };
 }
 
 function storeOf({ SHARDS, SHARDS_URL }: WorkerEnv): Store {

@@ -42,6 +42,8 @@ const RULES: Readonly<Record<string, Rule>> = {
       'bundle-worker',
       'bundles/bundle-endpoint',
       'entries/deno',
+      'jobs/file-job-store',
+      'jobs/folder-lock',
       'listen',
       'serve-workerd',
       'store-server',

@@ -1,4 +1,5 @@
 /** A fetch handler as an HTTP server of Node. In: the handler and where to listen. Out: its address, and how to stop it. */
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { createAdaptorServer } from '@hono/node-server';
@@ -14,6 +15,8 @@ export interface ListenOptions {
   readonly host?: string;
   /** Default 0: any that is free. */
   readonly port?: number;
+  /** A certificate and its key in PEM: https. */
+  readonly tls?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array };
 }
 
 export const DEFAULT_HOST = '127.0.0.1';
@@ -21,22 +24,29 @@ export const DEFAULT_HOST = '127.0.0.1';
 /** @throws EdgeDitError `invalid-argument` when the address cannot be had */
 export async function listen(
   fetch: (request: Request) => Response | Promise<Response>,
-  { host = DEFAULT_HOST, port = 0 }: ListenOptions = {},
+  { host = DEFAULT_HOST, port = 0, tls }: ListenOptions = {},
 ): Promise<Served> {
-  const server = createAdaptorServer({ fetch });
+  const server = createAdaptorServer(
+    tls === undefined ? { fetch } : { fetch, createServer: createTlsServer, serverOptions: secrets(tls) },
+  );
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: Error) => reject(cannotListen(host, port, cause)));
     server.listen(port, host, resolve);
   });
   const { port: chosen } = server.address() as AddressInfo;
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${chosen}`,
+    url: `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${chosen}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         if ('closeAllConnections' in server) server.closeAllConnections();
       }),
   };
+}
+
+function secrets({ cert, key }: NonNullable<ListenOptions['tls']>) {
+  const pem = (value: string | Uint8Array) => (typeof value === 'string' ? value : Buffer.from(value));
+  return { cert: pem(cert), key: pem(key) };
 }
 
 export function cannotListen(host: string, port: number, cause: unknown): EdgeDitError {

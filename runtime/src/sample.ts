@@ -103,13 +103,13 @@ function checkFinite(x: Float32Array, step: number): void {
 
 /**
  * Lets the host do something else. A long run of wasm blocks its event loop otherwise. Browsers make every timeout 4 ms,
- * which is a second in a picture; most have a way without.
+ * which is a second in a picture; tasks of their scheduler take turns with messages at once.
  */
 function yieldToHost(): Promise<void> {
   const { setImmediate, scheduler } = globalThis as {
     setImmediate?: (callback: () => void) => void;
-    scheduler?: { yield?: () => Promise<void> };
+    scheduler?: { postTask?: (callback: () => void) => Promise<void> };
   };
-  if (setImmediate === undefined && scheduler?.yield !== undefined) return scheduler.yield();
+  if (setImmediate === undefined && scheduler?.postTask !== undefined) return scheduler.postTask(() => {});
   return new Promise((resolve) => (setImmediate ? setImmediate(resolve) : setTimeout(resolve, 0)));
 }

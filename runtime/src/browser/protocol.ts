@@ -1,6 +1,7 @@
 /** What a page and the worker that generates for it say to each other: calls with a number, and answers to that number. */
 import type { ErrorCode } from '../errors.ts';
 import type { LoadProgress } from '../load-progress.ts';
+import type { Picture } from '../picture.ts';
 import type { Generated, GenerateRequest } from '../pipeline.ts';
 import type { BrowserOptions } from './open-browser-pipeline.ts';
 import type { StoredModel } from './stored-models.ts';
@@ -28,12 +29,17 @@ export interface WorkerPicture extends Omit<Generated, 'values'> {
 
 export type Progress =
   | ({ readonly kind: 'load' } & LoadProgress)
-  | { readonly kind: 'step'; readonly step: number; readonly steps: number };
+  | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly preview?: Picture };
+
+export interface WorkerRequest extends GenerateRequest {
+  /** Pixels of the longer side of a preview after each step; no previews without it. */
+  readonly previewSide?: number;
+}
 
 /** Each call: what is sent, and what it ends in. */
 export interface Calls {
   load: { sent: BrowserOptions; result: Loaded };
-  generate: { sent: GenerateRequest; result: WorkerPicture };
+  generate: { sent: WorkerRequest; result: WorkerPicture };
   /** What the browser keeps. */
   models: { sent: undefined; result: readonly StoredModel[] };
   /** Deletes a model from the browser, by name. */

@@ -1,10 +1,10 @@
 /** The worker's side: calls in, answers out. One model is open at a time; loading another one closes it. */
 import { EdgeDitError, isEdgeDitError } from '../errors.ts';
 import { loadProgress } from '../load-progress.ts';
-import type { GenerateRequest } from '../pipeline.ts';
+import type { GenerateStep } from '../pipeline.ts';
 import { openOpfsCache } from '../stores/opfs.ts';
 import { type BrowserOptions, type BrowserPipeline, openBrowserPipeline } from './open-browser-pipeline.ts';
-import type { Calls, FromWorker, Loaded, Progress, ToWorker, WorkerPicture } from './protocol.ts';
+import type { Calls, FromWorker, Loaded, Progress, ToWorker, WorkerPicture, WorkerRequest } from './protocol.ts';
 import { StoredModels } from './stored-models.ts';
 
 /** The part of a worker's global scope that is used. */
@@ -40,10 +40,16 @@ export function servePipeline(scope: WorkerScope): void {
     return { model: manifest.model, digest, engine: pipeline.engine!, notes, defaults: manifest.defaults, bytes };
   }
 
-  async function generate(request: GenerateRequest, { signal, progress }: Work): Promise<WorkerPicture> {
+  async function generate(
+    { previewSide, ...request }: WorkerRequest,
+    { signal, progress }: Work,
+  ): Promise<WorkerPicture> {
     if (opened === undefined) throw new EdgeDitError('invalid-argument', 'no model is loaded; call load first.');
     const { pipeline, notes } = opened;
-    const onStep = (step: number, steps: number) => progress({ kind: 'step', step, steps });
+    const onStep = (step: number, steps: number, report: GenerateStep) => {
+      const preview = previewSide === undefined ? undefined : report.preview(previewSide);
+      progress({ kind: 'step', step, steps, preview });
+    };
     const { values: _, ...picture } = await pipeline.generate(request, { signal, onStep });
     const { current, peak } = pipeline.meter;
     return { ...picture, engine: pipeline.engine!, notes, memory: { current, peak } };

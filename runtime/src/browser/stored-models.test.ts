@@ -48,10 +48,12 @@ const shardOf = async (name: string, length: number) => ({
 });
 const manifestOf = (model: string, shards: Manifest['shards']) => ({ model, shards, files: [] }) as unknown as Manifest;
 
-async function setUp(quota: number) {
+/** @param told the quota that the browser says it has */
+async function setUp(quota: number, told = quota) {
   const [objects, records] = [folder(), folder()];
   const usage = () => [...objects.files.values()].reduce((sum, { length }) => sum + length, 0);
-  const stored = new StoredModels(opfsCache(objects), opfsCache(records), async () => ({ usage: usage(), quota }));
+  const cache = { ...opfsCache(objects), canHold: async (bytes: number) => usage() + bytes <= quota };
+  const stored = new StoredModels(cache, opfsCache(records), async () => ({ usage: usage(), quota: told }));
   const add = async (model: string, shards: Manifest['shards'], evict = false) => {
     const manifest = manifestOf(model, shards);
     const evicted = await stored.admit({ manifest, digest: model, files: [] }, { evict });
@@ -107,6 +109,15 @@ test('where it is allowed, the model that was not used for longest goes, and no 
   await add('two', [b]);
   assert.deepEqual(await add('three', [c], true), ['one']);
   assert.deepEqual(await names(), ['three', 'two']);
+});
+
+test('a quota that the browser does not tell is found out before anything is deleted', async () => {
+  const { add, names } = await setUp(8 * MB, 10_000 * MB);
+  await add('one', [a]);
+  await add('two', [b]);
+  await assert.rejects(add('large', [d], true), /deleting two .*, one .* would not be enough/);
+  assert.deepEqual(await names(), ['two', 'one']);
+  assert.deepEqual(await add('three', [c], true), ['one']);
 });
 
 test('what would not be enough is not deleted', async () => {

@@ -97,14 +97,19 @@ export class StoredModels {
     const others = records.filter(({ model }) => model !== manifest.model);
     const kept = new Map(objects);
     const evicted: Record[] = [];
-    const freed = () =>
-      freedBy(evicted, [...others.filter((record) => !evicted.includes(record)).flatMap((r) => r.objects), ...kept]);
-    const lacking = () => needed - (quota - usage) - freed();
-    for (const oldest of evict ? others.toReversed() : []) {
-      if (needed === 0 || lacking() <= 0) break;
+    const freed = () => {
+      const left = others.filter((record) => !evicted.includes(record)).flatMap((record) => record.objects);
+      return freedBy(evicted, [...left, ...kept]);
+    };
+    // Browsers tell a quota that is rounded, or not theirs at all; what they hold is found out by trying.
+    const fits = async (bytes: number) =>
+      bytes <= 0 || (bytes <= quota - usage && (await this.#objects.canHold(bytes)));
+    const oldestFirst = others.toReversed();
+    while (!(await fits(needed - freed()))) {
+      const oldest = evict ? oldestFirst[evicted.length] : undefined;
+      if (oldest === undefined) throw storageFull(manifest.model, { needed, usage, quota, evict, others });
       evicted.push(oldest);
     }
-    if (needed > 0 && lacking() > 0) throw storageFull(manifest.model, { needed, usage, quota, evict, others });
     for (const { model } of evicted) await this.remove(model);
     const record: Record = { model: manifest.model, digest, objects, lastUsed: Date.now() };
     await this.#records.put(manifest.model, new TextEncoder().encode(JSON.stringify(record)));
@@ -174,10 +179,11 @@ function storageFull(model: string, { needed, usage, quota, evict, others }: Sho
       : evict
         ? `deleting ${list.join(', ')} would not be enough; clear other data of this site, or open it with storage: 'none'`
         : `delete ${list.join(' or ')}, or open it with evict: true`;
-  return new EdgeDitError(
-    'storage-full',
-    `storing ${model} needs ${megabytes(needed)}, and ${megabytes(Math.max(0, quota - usage))} of the ${megabytes(quota)} that this browser allows are free: ${remedy}.`,
-  );
+  const room =
+    needed > quota - usage
+      ? `${megabytes(Math.max(0, quota - usage))} of the ${megabytes(quota)} that this browser allows are free`
+      : 'this browser has no room for so much';
+  return new EdgeDitError('storage-full', `storing ${model} needs ${megabytes(needed)}, and ${room}: ${remedy}.`);
 }
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;

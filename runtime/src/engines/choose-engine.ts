@@ -43,7 +43,8 @@ export function chooseEngine(choice: EngineChoice = {}): OpenEngine {
         return { ...(await kind.open(host)), kind: kind.name };
       } catch (error) {
         if (!isEdgeDitError(error, 'engine-unavailable') && !isEdgeDitError(error, 'memory-exceeded')) throw error;
-        notes.push(`${kind.name}: ${error.message}`);
+        const { message } = error;
+        notes.push(message.startsWith(`${kind.name}: `) ? message : `${kind.name}: ${message}`);
         return undefined;
       }
     };

@@ -33,6 +33,8 @@ export interface OpfsCache extends CacheLike {
   sizeOf(key: string): Promise<number | undefined>;
   /** Of every entry. */
   keys(): Promise<string[]>;
+  /** Whether so many bytes more have room; true where it cannot be found out, which only workers can. */
+  canHold(bytes: number): Promise<boolean>;
   /** Deletes every entry that is not one of these keys, such as the shards of models of yesterday. */
   retain(keys: Iterable<string>): Promise<void>;
 }
@@ -82,6 +84,24 @@ export function opfsCache(directory: DirectoryLike): OpfsCache {
       }
     },
     delete: (key) => remove(nameOf(key)),
+    async canHold(bytes) {
+      const handle = await directory.getFileHandle(TRIAL, { create: true });
+      try {
+        if (typeof document !== 'undefined' || handle.createSyncAccessHandle === undefined) return true;
+        const file = await handle.createSyncAccessHandle();
+        try {
+          file.truncate(bytes);
+        } finally {
+          file.close();
+        }
+        return true;
+      } catch (cause) {
+        if ((cause as { name?: string })?.name === 'QuotaExceededError') return false;
+        throw cause;
+      } finally {
+        await remove(TRIAL);
+      }
+    },
     async retain(keys) {
       const kept = new Set(Array.from(keys, nameOf));
       for (const name of await names()) if (!kept.has(name)) await remove(name);
@@ -114,6 +134,9 @@ async function write(handle: FileHandleLike, bytes: Uint8Array): Promise<void> {
     file.close();
   }
 }
+
+/** No name of an entry: a file that is made large, and deleted. */
+const TRIAL = '~trial';
 
 /** Keys have no "~". */
 const nameOf = (key: string) => key.replaceAll('/', '~');

@@ -52,7 +52,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     instead: SMALL,
   },
   sdk: { may: ['runtime', 'wasm-kernels'], mayIn: { functions: ['sdk/src/bench', 'sdk/src/cli', 'sdk/src/project'] } },
-  examples: { may: ['functions', 'runtime', 'sdk', 'wasm-kernels'] },
+  examples: { may: ['example-emoji', 'functions', 'runtime', 'sdk', 'wasm-kernels'] },
   scripts: { may: ['functions', 'runtime', 'sdk', 'wasm-kernels'] },
 };
 

@@ -51,7 +51,17 @@ export interface AppOptions extends EndpointOptions {
 /** Below it the client is at fault and was told so. */
 const FIRST_SERVER_ERROR = 500;
 const EXPOSED = [
-  ...['x-seed', 'x-model', 'x-model-digest', 'x-steps', 'x-guidance', 'x-request-id', 'x-memory-peak', 'x-engine'],
+  ...[
+    'x-seed',
+    'x-model',
+    'x-model-digest',
+    'x-steps',
+    'x-guidance',
+    'x-request-id',
+    'x-memory-peak',
+    'x-engine',
+    'x-encoder',
+  ],
   ...['server-timing', 'location', 'retry-after', 'preference-applied', 'idempotent-replayed'],
 ];
 

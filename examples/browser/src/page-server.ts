@@ -6,6 +6,7 @@ import { createApp } from '@edge-dit/functions/app';
 import { createGateway, type GatewayOptions } from '@edge-dit/functions/gateway/gateway';
 import { type ListenOptions, listen, type Served } from '@edge-dit/functions/listen';
 import { ModelHost } from '@edge-dit/functions/model-host';
+import { consoleLog } from '@edge-dit/functions/observe/log';
 import { createNodeOrtRuntime } from '@edge-dit/runtime/onnx/ort-node';
 import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
 import { Hono } from 'hono';
@@ -52,7 +53,10 @@ export async function servePage(options: PageServerOptions): Promise<Served> {
   for (const [path, { type, body }] of files) {
     app.get(path, () => new Response(body, { headers: { ...HEADERS, 'content-type': type } }));
   }
-  app.route('/', createApp({ models, gateway: createGateway({ store, models: [model], cors }) }));
+  app.route(
+    '/',
+    createApp({ models, log: consoleLog('error'), gateway: createGateway({ store, models: [model], cors }) }),
+  );
   const served = await listen(app.fetch, { host, port, tls });
   const close = async () => {
     await served.close();

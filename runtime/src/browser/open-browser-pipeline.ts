@@ -47,6 +47,8 @@ export interface BrowserOptions {
   readonly evict?: boolean;
   /** Address of an endpoint that embeds prompts. */
   readonly endpoint?: string;
+  /** Sent to it, for example `authorization`. */
+  readonly endpointHeaders?: Readonly<Record<string, string>>;
   /** Default `edge` with an endpoint, else `device`. */
   readonly text?: TextPlace;
   /** Address of `ort-wasm-simd-threaded.wasm`, where prompts are embedded or latents decoded here. */
@@ -59,6 +61,8 @@ export interface BrowserPipeline {
   readonly notes: readonly string[];
   /** What the browser keeps, where it does. */
   readonly stored: StoredModels | undefined;
+  /** What `load` fetches, for `loadProgress`: shards, then files as if they were shards. */
+  readonly parts: Pick<Manifest, 'shards'>;
   /** Fetches and prepares all that generating needs; then no network is needed, except for prompts that only an endpoint embeds. */
   load(hooks?: LoadHooks): Promise<void>;
 }
@@ -97,6 +101,8 @@ export async function openBrowserPipeline(options: BrowserOptions, signal?: Abor
   });
   const { manifest, digest } = pipeline;
   const files = filesNeeded(manifest, text);
+  const records = manifest.files.filter(({ name }) => files.includes(name));
+  const parts = { shards: [...manifest.shards, ...records] };
   const stored = folders && new StoredModels(folders.objects, folders.records);
   if (stored !== undefined) {
     const evicted = await stored.admit({ manifest, digest, files }, { evict });
@@ -106,15 +112,16 @@ export async function openBrowserPipeline(options: BrowserOptions, signal?: Abor
   }
   const load = async (hooks: LoadHooks = {}) => {
     await pipeline.load(hooks);
-    for (const record of manifest.files.filter(({ name }) => files.includes(name))) {
+    for (const [i, record] of records.entries()) {
       const { release } = await fetchFile(store, record, { ...hooks, meter: pipeline.meter });
       release();
+      hooks.onShard?.(manifest.shards.length + i);
     }
     if (text !== 'edge' && options.onnxruntime !== undefined) await bytesOf(options.onnxruntime);
     await stored?.tidy();
     await folders?.pieces.retain([]);
   };
-  return { pipeline, notes, stored, load };
+  return { pipeline, notes, stored, parts, load };
 }
 
 async function openFolders(note: (text: string) => void): Promise<Folders | undefined> {
@@ -172,7 +179,7 @@ interface Encoders {
 
 /** Prompts that were embedded once are remembered, wherever it was done. */
 function encoderOf({ own, manifest, text, options, embeddings, note }: Encoders): TextEncoder {
-  const remote = () => remoteTextEncoder(options.endpoint!, manifest);
+  const remote = () => remoteTextEncoder(options.endpoint!, manifest, { headers: options.endpointHeaders });
   const onPassedOver = (reason: unknown) => note(`the prompt was embedded on this device: ${messageOf(reason)}`);
   const encoder =
     text === 'device' ? own : text === 'edge' ? remote() : firstTextEncoder([remote(), own], onPassedOver);

@@ -14,6 +14,8 @@ export interface Placed {
   /** Milliseconds of the steps alone, where the place tells. */
   readonly sampleMs: number | undefined;
   readonly engine: string;
+  /** Bytes that the runtime holds after it, where that is on this device. */
+  readonly heldBytes?: number;
 }
 
 export interface Place {
@@ -113,17 +115,27 @@ export function devicePlace(
       await ready(hooks);
       const picture = await client.generate({ ...request, previewSide }, hooks);
       const png = encodePng(picture) as Uint8Array<ArrayBuffer>;
-      return { png, seed: picture.seed, sampleMs: picture.timings.sample, engine: picture.engine.name };
+      return {
+        png,
+        seed: picture.seed,
+        sampleMs: picture.timings.sample,
+        engine: picture.engine.name,
+        heldBytes: picture.memory.current,
+      };
     },
   };
 }
 
+export interface EndpointOptions {
+  readonly patienceMs: number;
+  /** Its name there; the endpoint's first without it. */
+  readonly model?: string;
+  /** Sent with each request, for example `authorization`. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** `POST /generate` of an endpoint: of a device on the same network, or of an edge. */
-export function endpointPlace(
-  name: string,
-  address: string,
-  { patienceMs, model }: { readonly patienceMs: number; readonly model?: string },
-): Place {
+export function endpointPlace(name: string, address: string, { patienceMs, model, headers }: EndpointOptions): Place {
   const url = new URL('generate', `${address.replace(/\/$/, '')}/`).href;
   return {
     name,
@@ -140,8 +152,8 @@ export function endpointPlace(
         width,
         height,
       };
-      const headers = { 'content-type': 'application/json', accept: 'image/png' };
-      const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body), signal });
+      const sent = { ...headers, 'content-type': 'application/json', accept: 'image/png' };
+      const response = await fetch(url, { method: 'POST', headers: sent, body: JSON.stringify(body), signal });
       if (!response.ok) throw await problemOf(response, url);
       const png = new Uint8Array(await response.arrayBuffer());
       const sampleMs = Number(/\bsample;dur=([\d.]+)/.exec(response.headers.get('server-timing') ?? '')?.[1]);

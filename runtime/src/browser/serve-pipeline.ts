@@ -30,7 +30,7 @@ export function servePipeline(scope: WorkerScope): void {
     const { pipeline, notes } = opening;
     const { manifest, digest } = pipeline;
     try {
-      await opening.load({ signal, ...loadProgress(manifest, (state) => progress({ kind: 'load', ...state })) });
+      await opening.load({ signal, ...loadProgress(opening.parts, (state) => progress({ kind: 'load', ...state })) });
     } catch (error) {
       await pipeline.close();
       throw error;

@@ -50,13 +50,22 @@ test('every kind of the list opens here and computes, or says why not', async (t
 
 test('auto takes the fastest by measurement, passes over what fails, says why, and closes the others', async () => {
   const meter = new Meter();
-  const kinds = [broken, delayed('slow', 300), delayed('quick', 0)];
+  const lost: EngineKind = {
+    ...delayed('lost', 0),
+    async open(host) {
+      const opened = await openWasmEngine(kernels, host.meter, 'simd');
+      opened.engine.read = () => Promise.reject(new EdgeDitError('device-lost', 'the GPU was taken away'));
+      return opened;
+    },
+  };
+  const kinds = [broken, lost, delayed('slow', 300), delayed('quick', 0)];
   const opened = await chooseEngine({ kinds })(kernels, meter);
   assert.equal(opened.kind, 'quick');
   assert.match(opened.notes[0], /^broken: failed its self-test/);
-  assert.match(opened.notes[1], /^slow: \d+\.\d ms in the probe/);
-  assert.match(opened.notes[2], /^quick: \d+\.\d ms in the probe/);
-  assert.equal(opened.notes[3], 'quick: the fastest');
+  assert.equal(opened.notes[1], 'lost: the GPU was taken away');
+  assert.match(opened.notes[2], /^slow: \d+\.\d ms in the probe/);
+  assert.match(opened.notes[3], /^quick: \d+\.\d ms in the probe/);
+  assert.equal(opened.notes[4], 'quick: the fastest');
   opened.close();
   assert.equal(meter.current, 0, JSON.stringify([...meter.held]));
 });

@@ -2,7 +2,7 @@
  * Picks the engine of a host that may have several: what can be opened and passes its self-test, then the fastest by a
  * short probe. In: the host, and what the caller wants. Out: `openEngine` of a pipeline, whose notes say which and why.
  */
-import { EdgeDitError, isEdgeDitError, unknownName } from '../errors.ts';
+import { EdgeDitError, type ErrorCode, isEdgeDitError, unknownName } from '../errors.ts';
 import { engineKinds } from './kinds/index.ts';
 import type { EngineHost, EngineKind } from './kinds/kind.ts';
 import type { OpenEngine, OpenedEngine } from './open-wasm.ts';
@@ -19,6 +19,8 @@ export interface EngineChoice extends Pick<EngineHost, 'gpu' | 'threads'> {
 
 /** One that is preferred stays so unless another is that much faster: a noisy clock is no reason. */
 const CLEARLY = 1.1;
+/** What says that a kind cannot be used here; a broken driver fails in more ways than one. */
+const UNUSABLE: readonly ErrorCode[] = ['engine-unavailable', 'memory-exceeded', 'device-lost', 'internal'];
 /** A device that was lost may be had again; one that is lost twice will be lost a third time. */
 const MAX_LOSSES = 1;
 
@@ -34,21 +36,25 @@ export function chooseEngine(choice: EngineChoice = {}): OpenEngine {
   return async (kernels, meter, _variant, lost = []) => {
     const host: EngineHost = { kernels, meter, gpu, threads };
     const notes: string[] = [];
-    const open = async (kind: EngineKind): Promise<OpenedEngine | undefined> => {
-      if (lost.filter((name) => name === kind.name).length > MAX_LOSSES) {
-        notes.push(`${kind.name}: its device was lost ${MAX_LOSSES + 1} times`);
-        return undefined;
-      }
+    const attempt = async <T>(kind: EngineKind, work: () => Promise<T>): Promise<T | undefined> => {
       try {
-        return { ...(await kind.open(host)), kind: kind.name };
+        return await work();
       } catch (error) {
-        if (!isEdgeDitError(error, 'engine-unavailable') && !isEdgeDitError(error, 'memory-exceeded')) throw error;
+        if (!isEdgeDitError(error) || !UNUSABLE.includes(error.code)) throw error;
         const { message } = error;
         notes.push(message.startsWith(`${kind.name}: `) ? message : `${kind.name}: ${message}`);
         return undefined;
       }
     };
-    const opened = engine === 'auto' ? await fastest(wanted, open, notes) : await first(wanted, open, notes);
+    const open = async (kind: EngineKind): Promise<OpenedEngine | undefined> => {
+      if (lost.filter((name) => name === kind.name).length > MAX_LOSSES) {
+        notes.push(`${kind.name}: its device was lost ${MAX_LOSSES + 1} times`);
+        return undefined;
+      }
+      return attempt(kind, async () => ({ ...(await kind.open(host)), kind: kind.name }));
+    };
+    const timed = (kind: EngineKind, { engine: opened }: OpenedEngine) => attempt(kind, () => probe(opened));
+    const opened = engine === 'auto' ? await fastest(wanted, open, timed, notes) : await first(wanted, open, notes);
     if (opened !== undefined) return { ...opened, notes: [...notes, ...opened.notes] };
     throw new EdgeDitError(
       'engine-unavailable',
@@ -70,12 +76,21 @@ async function first(kinds: readonly EngineKind[], open: Open, notes: string[]):
 }
 
 /** One after the other, so that they do not slow each other down; at most two are open at once. */
-async function fastest(kinds: readonly EngineKind[], open: Open, notes: string[]): Promise<OpenedEngine | undefined> {
+async function fastest(
+  kinds: readonly EngineKind[],
+  open: Open,
+  timed: (kind: EngineKind, opened: OpenedEngine) => Promise<number | undefined>,
+  notes: string[],
+): Promise<OpenedEngine | undefined> {
   let best: { readonly kind: EngineKind; readonly opened: OpenedEngine; readonly ms: number } | undefined;
   for (const kind of kinds) {
     const opened = await open(kind);
     if (opened === undefined) continue;
-    const ms = await probe(opened.engine);
+    const ms = await timed(kind, opened);
+    if (ms === undefined) {
+      opened.close();
+      continue;
+    }
     notes.push(`${kind.name}: ${ms.toFixed(1)} ms in the probe`);
     if (best !== undefined && best.ms <= ms * CLEARLY) {
       opened.close();

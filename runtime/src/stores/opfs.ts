@@ -96,10 +96,10 @@ export function opfsCache(directory: DirectoryLike): OpfsCache {
         }
         return true;
       } catch (cause) {
-        if ((cause as { name?: string })?.name === 'QuotaExceededError') return false;
-        throw cause;
+        // Another tab may be trying at the same time.
+        return (cause as { name?: string })?.name !== 'QuotaExceededError';
       } finally {
-        await remove(TRIAL);
+        await remove(TRIAL).catch(() => {});
       }
     },
     async retain(keys) {

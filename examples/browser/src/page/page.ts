@@ -101,7 +101,8 @@ async function draw(hooks: CallHooks): Promise<void> {
   if (made.passedOver.some(({ code }) => code === 'storage-full'))
     view.problem('This browser has no room for the model.', true);
   const why = made.passedOver.map(({ place, reason }) => ` Not made on ${place}: ${reason}`).join('');
-  view.say(`Made on ${made.place} in ${seconds} s with ${made.engine}.${why}`);
+  const held = made.heldBytes === undefined ? '' : `, which holds ${(made.heldBytes / 1e6).toFixed(1)} MB`;
+  view.say(`Made on ${made.place} in ${seconds} s with ${made.engine}${held}.${why}`);
   if (made.place !== 'this device') view.place(`${made.engine} at ${made.place}`);
   else if (loaded) view.place(`${made.engine} on this device`);
 }

@@ -1,0 +1,273 @@
+/**
+ * Measures the page in a real Chromium and writes docs/results/browser.json: bytes of scripts, downloads that break off, use
+ * without a server, split execution, memory, and the emoji model on WebGPU. Takes --parts, names separated by commas; parts
+ * that are not run keep their last results.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { serveWorkerd } from '@edge-dit/functions/serve-workerd';
+import { publishEmoji } from '@edge-dit/sdk/testing/emoji-store';
+import { decode } from 'fast-png';
+import type { Page } from 'playwright-core';
+import { bundlePage, scriptBytes } from './bundle-page.ts';
+import { servePage } from './page-server.ts';
+import { type CutProxy, cutProxy } from './testing/cut-proxy.ts';
+import { CHROMIUM, choose, draw, NO_CHROMIUM, openChromium, openPage } from './testing/open-chromium.ts';
+import { psnr } from './testing/psnr.ts';
+
+const PARTS = ['scripts', 'resume', 'offline', 'split', 'memory', 'gpu'] as const;
+type Part = (typeof PARTS)[number];
+
+const { values } = parseArgs({
+  options: {
+    parts: { type: 'string', default: PARTS.join(',') },
+    rounds: { type: 'string', default: '10' },
+    'gpu-steps': { type: 'string', default: '20' },
+  },
+});
+const wanted = values.parts.split(',') as Part[];
+if (NO_CHROMIUM !== undefined || wanted.some((part) => !PARTS.includes(part))) {
+  console.error(NO_CHROMIUM ?? `parts are ${PARTS.join(', ')}`);
+  process.exit(2);
+}
+const RESULTS = fileURLToPath(new URL('../../../docs/results/browser.json', import.meta.url));
+const request = { prompt: 'red apple, fluent 3d style', seed: 1, steps: 20 };
+
+const files = await bundlePage();
+const emoji = await publishEmoji('w4a8');
+const modelBytes = emoji.manifest.shards.reduce((sum, { length }) => sum + length, 0);
+const failures: string[] = [];
+const errors: string[] = [];
+const expect = (holds: boolean, what: string) => {
+  if (!holds) failures.push(what);
+};
+const progress = (text: string) => process.stderr.write(`${text}\n`);
+
+/** A browser that knows nothing, a server, and a network between them. */
+async function fresh<T>(work: (tools: Tools) => Promise<T>, delayMs = 0): Promise<T> {
+  const served = await servePage({ store: emoji.store, model: 'emoji', files, patienceMs: PATIENCE_MS });
+  const proxy = await cutProxy(served.url, delayMs);
+  const profile = await mkdtemp(join(tmpdir(), 'edge-dit-evidence-'));
+  const browser = await openChromium(profile);
+  const open = async () => {
+    const page = await openPage(browser.context, proxy.url, errors);
+    await choose(page, 'policy', 'device');
+    return page;
+  };
+  const stopServer = async () => {
+    await proxy.close();
+    await served.close();
+  };
+  try {
+    return await work({ open, proxy, stopServer, offline: (is) => browser.context.setOffline(is) });
+  } finally {
+    await browser.close();
+    await stopServer().catch(() => {});
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+interface Tools {
+  open(): Promise<Page>;
+  readonly proxy: CutProxy;
+  stopServer(): Promise<void>;
+  offline(is: boolean): Promise<void>;
+}
+
+/** SwiftShader takes half a minute for a step on a busy machine. */
+const PATIENCE_MS = { device: 600_000, endpoint: 60_000 };
+
+async function resume() {
+  const rounds = [];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const share = (round + 0.5) / Number(values.rounds);
+    const how = (['cut', 'offline', 'killed'] as const)[round % 3];
+    const reread = await fresh(async ({ open, proxy, offline }) => {
+      const page = await open();
+      await choose(page, 'engine', 'wasm-simd');
+      const at = share * modelBytes;
+      if (how === 'cut') proxy.cutAfter(at);
+      const first = draw(page, { ...request, steps: 1 }).catch(() => undefined);
+      while (proxy.shardBytes() < at) await new Promise((resolve) => setTimeout(resolve, 5));
+      if (how === 'offline') {
+        await offline(true);
+        proxy.cutAfter(0);
+      }
+      // The tab goes away in the middle, and nothing can be written any more.
+      if (how !== 'killed') await first;
+      await page.close();
+      await first;
+      proxy.mend();
+      await offline(false);
+      const again = await open();
+      await choose(again, 'engine', 'wasm-simd');
+      const { said } = await draw(again, { ...request, steps: 1 });
+      expect(said.startsWith('Made'), `resume ${how}: ${said}`);
+      return proxy.shardBytes() / modelBytes - 1;
+    }, 2);
+    progress(`resume: ${how} at ${(100 * share).toFixed(0)}%, read again ${(100 * reread).toFixed(2)}%`);
+    expect(reread <= 0.1, `resume ${how} at ${share}: ${reread}`);
+    rounds.push({ how, at: share, readAgain: reread });
+  }
+  return { modelBytes, mostReadAgain: Math.max(...rounds.map(({ readAgain }) => readAgain)), rounds };
+}
+
+async function offline() {
+  return fresh(async ({ open, stopServer }) => {
+    const page = await open();
+    await choose(page, 'text', 'device');
+    const before = await draw(page, request);
+    await page.close();
+    await stopServer();
+    const again = await open();
+    const same = await draw(again, request);
+    const other = await draw(again, { ...request, prompt: 'blue car, noto style' });
+    const equal = Buffer.compare(before.png ?? new Uint8Array(), same.png ?? new Uint8Array()) === 0;
+    expect(before.png !== undefined && equal, `offline: ${same.said}${same.problem}`);
+    expect(other.png !== undefined, `offline, a new prompt: ${other.said}${other.problem}`);
+    progress(`offline: ${same.said}`);
+    return { samePicture: equal, newPrompt: other.png !== undefined };
+  });
+}
+
+async function split() {
+  const ways = [];
+  for (const text of ['edge', 'device'] as const) {
+    const way = await fresh(async ({ open, proxy }) => {
+      const page = await open();
+      await choose(page, 'text', text);
+      const before = total(proxy);
+      const start = performance.now();
+      const { said } = await draw(page, request);
+      expect(said.startsWith('Made'), `split ${text}: ${said}`);
+      const firstMs = performance.now() - start;
+      const firstBytes = total(proxy) - before;
+      const times = [];
+      for (const prompt of ['blue car, noto style', 'green tree, twemoji style', 'yellow fish, fluent style']) {
+        const at = performance.now();
+        await draw(page, { ...request, prompt });
+        times.push(performance.now() - at);
+      }
+      const nextBytes = (total(proxy) - before - firstBytes) / times.length;
+      const memory = await memoryOf(page);
+      return { text, firstBytes, firstMs, nextBytes, nextMs: median(times), ...memory };
+    });
+    progress(`split, prompts embedded on the ${text}: ${JSON.stringify(way)}`);
+    ways.push(way);
+  }
+  return { ways, endpoint: await embedTimes() };
+}
+
+/** Of `POST /embed` in workerd, where everything is cold at first. */
+async function embedTimes() {
+  const served = await serveWorkerd({ store: emoji.store, models: ['emoji'] });
+  try {
+    const times = [];
+    let bytes = 0;
+    for (const prompt of ['red apple', '', 'blue car', 'green tree', 'yellow fish']) {
+      const start = performance.now();
+      const body = JSON.stringify({ prompt });
+      const response = await fetch(`${served.url}/embed`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      });
+      bytes = (await response.arrayBuffer()).byteLength;
+      times.push(performance.now() - start);
+    }
+    return { coldMs: times[0], warmMs: median(times.slice(1)), bytes };
+  } finally {
+    await served.close();
+  }
+}
+
+async function memory() {
+  return fresh(async ({ open }) => {
+    const page = await open();
+    const figures = [];
+    for (let picture = 1; picture <= 10; picture++) {
+      const { said } = await draw(page, { ...request, seed: picture });
+      expect(said.startsWith('Made'), `memory: ${said}`);
+      if (picture === 1 || picture === 10) figures.push({ picture, ...(await memoryOf(page)) });
+    }
+    const [first, tenth] = figures;
+    const growth = {
+      page: tenth.pageBytes / first.pageBytes - 1,
+      runtime: tenth.runtimeBytes / first.runtimeBytes - 1,
+    };
+    progress(`memory: ${JSON.stringify({ first, tenth, growth })}`);
+    expect(Math.abs(growth.page) <= 0.05 && Math.abs(growth.runtime) <= 0.05, `memory: ${JSON.stringify(growth)}`);
+    return { first, tenth, growth };
+  });
+}
+
+/** What the browser says of the page and its workers after a collection, and what the runtime's meter holds. */
+async function memoryOf(page: Page): Promise<{ pageBytes: number; runtimeBytes: number }> {
+  const said = (await page.textContent('#say')) ?? '';
+  const runtimeBytes = 1e6 * Number(/holds ([\d.]+) MB/.exec(said)?.[1]);
+  const pageBytes = await page.evaluate(async () => {
+    const { measureUserAgentSpecificMemory } = performance as unknown as {
+      measureUserAgentSpecificMemory(): Promise<{ bytes: number }>;
+    };
+    return (await measureUserAgentSpecificMemory.call(performance)).bytes;
+  });
+  return { pageBytes, runtimeBytes };
+}
+
+async function gpu() {
+  const asked = { ...request, steps: Number(values['gpu-steps']) };
+  return fresh(async ({ open }) => {
+    const page = await open();
+    await choose(page, 'engine', 'wasm-simd');
+    const wasm = await draw(page, asked);
+    await choose(page, 'engine', 'webgpu');
+    const start = performance.now();
+    const { png, said, problem } = await draw(page, asked);
+    const seconds = (performance.now() - start) / 1000;
+    expect(/with webgpu/.test(said), `gpu: ${said}${problem}`);
+    if (!png || !wasm.png) return { problem: said + problem };
+    const decibels = psnr(decode(png).data, decode(wasm.png).data);
+    progress(`gpu: ${said} PSNR ${decibels.toFixed(1)} dB`);
+    expect(decibels >= 45, `gpu: ${decibels} dB`);
+    const adapter = await page.evaluate(async () => (await navigator.gpu.requestAdapter())?.info.description);
+    return { adapter, steps: asked.steps, seconds, psnr: Number.isFinite(decibels) ? decibels : 'identical' };
+  });
+}
+
+const total = ({ sent }: CutProxy) => [...sent.values()].reduce((sum, bytes) => sum + bytes, 0);
+const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[list.length >> 1];
+
+const RUN: Record<Part, () => unknown> = {
+  scripts: () => {
+    const bytes = scriptBytes(files);
+    expect(bytes <= 120_000, `scripts: ${bytes}`);
+    return {
+      gzipBytes: bytes,
+      files: [...files].map(([path, { gzipBytes, optional }]) => ({ path, gzipBytes, optional })),
+    };
+  },
+  resume,
+  offline,
+  split,
+  memory,
+  gpu,
+};
+
+const results = existsSync(RESULTS) ? (JSON.parse(readFileSync(RESULTS, 'utf8')) as Record<string, unknown>) : {};
+for (const part of wanted) results[part] = await RUN[part]();
+results.command = 'npm run evidence:browser';
+results.machine = {
+  cpu: cpus()[0].model,
+  cores: cpus().length,
+  browser: CHROMIUM,
+  date: new Date().toISOString().slice(0, 10),
+};
+writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
+await emoji.remove();
+if (errors.length > 0) failures.push(...errors);
+for (const failure of failures) console.error(`missed: ${failure}`);
+process.exitCode = failures.length > 0 ? 1 : 0;

@@ -13,6 +13,7 @@ import type { ModelHost } from './model-host.ts';
 import { consoleLog, errorFields, type Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { observeRequests } from './observe/requests.ts';
+import { playground } from './playground/playground.ts';
 import { Problem, problemDetails, problemResponse } from './problem.ts';
 import { type ApiKey, checkApiKeys } from './protection/api-keys.ts';
 import { type Protection, protect } from './protection/protect.ts';
@@ -97,6 +98,7 @@ export function createApp(options: AppOptions): Hono<AppEnv> {
   app.delete('/jobs/:id', generating, job.cancel);
   app.get('/models', protect(protection, 'models'), system.models);
   app.get('/metrics', protect(protection, 'metrics'), system.metrics);
+  app.get('/', playground);
   app.get('/healthz', system.health);
   app.get('/openapi.json', system.openapi);
   for (const [path, methods] of ROUTES) {
@@ -127,6 +129,7 @@ export function createApp(options: AppOptions): Hono<AppEnv> {
 const OPEN = 'no keys are configured: whoever reaches this endpoint may use it. Set API_KEYS to change that.';
 
 const ROUTES = [
+  ['/', 'GET, HEAD'],
   ['/generate', 'POST'],
   ['/embed', 'POST'],
   ['/jobs/:id', 'GET, HEAD, DELETE'],

@@ -1,6 +1,7 @@
 /** A pipeline in, its entry of `GET /models` out: what a client has to know to ask for a picture. */
 import { architectureByName } from '@edge-dit/runtime/models/index';
 import type { Pipeline } from '@edge-dit/runtime/pipeline';
+import { PROMPTING, type Prompting, promptingOf } from '@edge-dit/runtime/prompting';
 
 export interface ModelDescription {
   readonly id: string;
@@ -22,6 +23,8 @@ export interface ModelDescription {
   readonly conditioning:
     | { readonly type: 'text'; readonly maxTokens: number }
     | { readonly type: 'class'; readonly count: number; readonly names?: readonly string[] };
+  /** How it likes to be asked, where its publisher said. */
+  readonly prompting?: Prompting;
   readonly license?: string;
   readonly attribution?: string;
 }
@@ -48,6 +51,7 @@ export function describeModel({ manifest, digest }: Pipeline): ModelDescription 
       conditioning.type === 'text'
         ? { type: 'text', maxTokens: conditioning.maxTokens }
         : { type: 'class', count: conditioning.count, names: conditioning.names },
+    prompting: promptingOf(manifest[PROMPTING]),
     license,
     attribution,
   };

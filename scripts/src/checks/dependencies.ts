@@ -45,6 +45,7 @@ const RULES: Readonly<Record<string, Rule>> = {
       'jobs/file-job-store',
       'jobs/folder-lock',
       'listen',
+      'playground/emit-page',
       'serve-workerd',
       'store-server',
       'targets/node',
@@ -87,6 +88,8 @@ function problemOf({ file, folder, rule, declares }: Importer, target: string): 
     const resolved = new URL(target, `file:///${file.path}`).pathname.slice(1);
     return isBelow(resolved, folder) ? undefined : `${target} leaves ${folder}; import the other package by its name`;
   }
+  // What the package's own `imports` map.
+  if (target.startsWith('#')) return undefined;
   if (target.startsWith('node:')) {
     if (!rule.node || rule.node.includes(file.path) || isTest(file)) return undefined;
     return `${target} does not exist on the edge; use web APIs, or take what is needed as an argument`;

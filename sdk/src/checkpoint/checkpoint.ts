@@ -20,7 +20,7 @@ export interface CheckpointFiles {
   readonly vaeConfig?: string;
   /** Prompts to calibrate on, one a line. */
   readonly calibrationPrompts?: string;
-  /** JSON with the texts `license` and `attribution` of the weights. */
+  /** JSON with the texts `license` and `attribution` of the weights, and `prompting`, how the model likes to be asked. */
   readonly card?: string;
 }
 

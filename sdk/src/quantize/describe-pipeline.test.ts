@@ -127,6 +127,8 @@ test('what the manifest would refuse is refused first', async () => {
   await refused('dit', {}, 'manifest-invalid', /names: got 1 for 11 classes/, { classNames: ['cat'] });
   const card = { 'model_card.json': { license: 1 } };
   await refused('dit', card, 'checkpoint-malformed', /model_card\.json: license must be a text/);
+  const styles = { 'model_card.json': { prompting: { styles: ['x'.repeat(101)] } } };
+  await refused('dit', styles, 'checkpoint-malformed', /model_card\.json: prompting must be an object of styles and/);
   await refused('dit', { 'model_card.json': '{' }, 'checkpoint-malformed', /model_card\.json is not JSON/);
 });
 

@@ -9,6 +9,7 @@ import type { FileRecord, Manifest } from '@edge-dit/runtime/format/manifest';
 import type { Geometry } from '@edge-dit/runtime/models/architecture';
 import { createNodeOrtRuntime } from '@edge-dit/runtime/onnx/ort-node';
 import { vaeFactors } from '@edge-dit/runtime/onnx/vae-decoder';
+import { PROMPTING, type Prompting, promptingOf } from '@edge-dit/runtime/prompting';
 import { createSampler } from '@edge-dit/runtime/samplers/index';
 import { OnnxTextEncoder } from '@edge-dit/runtime/text/onnx-text-encoder';
 import { type Checkpoint, type CheckpointFiles, FILE_PLACES } from '../checkpoint/checkpoint.ts';
@@ -20,7 +21,14 @@ export interface AuxiliaryFile {
   readonly bytes: Uint8Array;
 }
 
-export interface DescribedPipeline extends Pick<Manifest, 'sampler' | 'pipeline' | 'license' | 'attribution'> {
+/** Of model_card.json. */
+interface Card {
+  license?: string;
+  attribution?: string;
+  [PROMPTING]?: Prompting;
+}
+
+export interface DescribedPipeline extends Pick<Manifest, 'sampler' | 'pipeline'>, Readonly<Card> {
   readonly files: readonly AuxiliaryFile[];
 }
 
@@ -215,10 +223,10 @@ function namedIn(modelIndex: Checkpoint['modelIndex'], part: string): string | u
   return Array.isArray(entry) && typeof entry[1] === 'string' ? entry[1] : undefined;
 }
 
-async function readCard({ files }: Checkpoint): Promise<Pick<Manifest, 'license' | 'attribution'>> {
+async function readCard({ files }: Checkpoint): Promise<Card> {
   if (!files.card) return {};
   const card = await readJsonObject(files.card);
-  const found: { license?: string; attribution?: string } = {};
+  const found: Card = {};
   for (const field of ['license', 'attribution'] as const) {
     const text = card[field];
     if (text === undefined) continue;
@@ -226,6 +234,14 @@ async function readCard({ files }: Checkpoint): Promise<Pick<Manifest, 'license'
       throw new EdgeDitError('checkpoint-malformed', `${files.card}: ${field} must be a text.`);
     }
     found[field] = text;
+  }
+  if (card.prompting !== undefined) {
+    const prompting = promptingOf(card.prompting);
+    if (prompting === undefined) {
+      const form = 'an object of styles and examples, lists of at most 32 texts of at most 100 characters';
+      throw new EdgeDitError('checkpoint-malformed', `${files.card}: prompting must be ${form}.`);
+    }
+    found[PROMPTING] = prompting;
   }
   return found;
 }

@@ -1,18 +1,16 @@
 /** The command line as commander has it: global options, help, and the commands of the list. */
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { commands } from './commands/index.ts';
 import { EXIT_CODE_HELP } from './exit-code.ts';
 import { Output } from './output.ts';
+import { packageVersion } from './package-version.ts';
 import type { Session } from './session.ts';
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 /** Raises commander's `CommanderError` instead of ending the process; help goes to stdout. */
 export function createProgram(session: Session): Command {
   const program = new Command('edge-dit')
     .description('Quantizes diffusion transformers, packs them in shards and runs them as the edge does.')
-    .version(version)
+    .version(packageVersion)
     .option('--json', 'print one JSON document on stdout, and errors as JSON on stderr')
     .option('--quiet', 'no progress and no commentary, only what scripts need')
     .configureHelp({ showGlobalOptions: true })

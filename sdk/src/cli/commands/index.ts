@@ -7,9 +7,11 @@ import { addBundle } from './bundle.ts';
 import { addCalibrate } from './calibrate.ts';
 import { addCompare } from './compare.ts';
 import { addCopy } from './copy.ts';
+import { addDev } from './dev.ts';
 import { addEval } from './eval.ts';
 import { addExportOnnx } from './export-onnx.ts';
 import { addGenerate } from './generate.ts';
+import { addInit } from './init.ts';
 import { addInspect } from './inspect.ts';
 import { addKeygen } from './keygen.ts';
 import { addList } from './list.ts';
@@ -42,6 +44,8 @@ export const commands: readonly AddCommand[] = [
   addCompare,
   addExportOnnx,
   addServe,
+  addInit,
+  addDev,
   addBundle,
   addBench,
   addList,

@@ -1,6 +1,7 @@
 /** The playground in Chromium against the worker in workerd: what people see, with a mouse, with keys and with a screen reader. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -9,10 +10,13 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import type { Served } from '@edge-dit/functions/listen';
 import { serveWorkerd } from '@edge-dit/functions/serve-workerd';
+import { MemoryStore } from '@edge-dit/runtime/stores/memory';
 import type { AxeResults } from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { publish } from './publish/publish.ts';
 import { type EmojiStore, publishEmoji } from './testing/emoji-store.ts';
 import { generate } from './testing/endpoint-client.ts';
+import { VersionedModels } from './testing/versioned-models.ts';
 
 const path = process.env.CHROMIUM_PATH;
 const skip = path === undefined ? 'no Chromium: set CHROMIUM_PATH to a chromium or chrome' : undefined;
@@ -231,6 +235,36 @@ describe('the playground', { skip }, () => {
       await finished(page);
       assert.equal(await width.getAttribute('aria-invalid'), null);
     });
+  });
+
+  test('an endpoint with keys asks for one; a model of classes is asked for a class', async () => {
+    const store = new MemoryStore();
+    await publish({ ...(await (await VersionedModels.make()).version('m', 1)), store });
+    const sha256 = createHash('sha256').update('the-key').digest('hex');
+    const guarded = await serveWorkerd({
+      store,
+      models: ['m'],
+      keys: [{ name: 'me', sha256, scopes: ['generate', 'models'] }],
+    });
+    const context = await browser.newContext({ viewport: DESKTOP });
+    try {
+      const page = await context.newPage();
+      await page.goto(guarded.url);
+      await page.getByRole('alert').getByText('no key was sent').waitFor();
+      assert.equal(await page.evaluate(() => document.activeElement?.id), 'key');
+      await page.keyboard.type('the-key');
+      await page.keyboard.press('Tab');
+      await page.locator('#about', { hasText: 'm' }).waitFor();
+      await page.getByLabel('Class').selectOption('3');
+      await page.getByRole('slider', { name: 'Steps' }).fill('1');
+      await page.getByRole('button', { name: 'Generate' }).click();
+      await finished(page);
+      assert.equal(await page.locator('figcaption').innerText(), 'class 3');
+      assert.equal(await page.getByRole('alert').innerText(), '');
+    } finally {
+      await context.close();
+      await guarded.close();
+    }
   });
 
   test('the gallery is there again after a reload, gives settings back, and can be emptied', async () => {

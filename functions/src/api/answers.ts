@@ -69,6 +69,9 @@ const modelSchema = z.strictObject({
     z.strictObject({ type: z.literal('text'), maxTokens: count }),
     z.strictObject({ type: z.literal('class'), count, names: z.optional(z.array(z.string())) }),
   ]),
+  prompting: z.optional(
+    z.strictObject({ styles: z.optional(z.array(z.string())), examples: z.optional(z.array(z.string())) }),
+  ),
   license: z.optional(z.string()),
   attribution: z.optional(z.string()),
 });

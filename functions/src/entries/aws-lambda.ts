@@ -1,6 +1,7 @@
 /**
  * The endpoint for AWS Lambda, by hono's adapter. `handler` answers events of function URLs, API Gateway and load balancers
- * in one piece; without jobs, because instances stand still between requests; `streamHandler` is for function URLs whose invoke mode is RESPONSE_STREAM.
+ * in one piece; `streamHandler` is for function URLs whose invoke mode is RESPONSE_STREAM. There are no jobs: instances
+ * stand still between requests.
  */
 import { handle, streamHandle } from 'hono/aws-lambda';
 import { Hono } from 'hono/tiny';

@@ -66,7 +66,7 @@ export function generateHandler(endpoint: Endpoint): (c: AppContext) => Promise<
         steps: settled.steps,
         seeds: seedsOf(parsed),
       };
-      const produce = (sink: EventSink) => tell(endpoint, sink, place.turn, start, work);
+      const produce = (sink: EventSink) => keepAlive(c, tell(endpoint, sink, place.turn, start, work));
       return new Response(
         eventStream(produce, () => link.abort(undefined)),
         { headers: EVENT_STREAM_HEADERS },
@@ -85,6 +85,19 @@ export function generateHandler(endpoint: Endpoint): (c: AppContext) => Promise<
       },
     });
   };
+}
+
+/**
+ * The answer's head is there long before its events are: a worker whose client leaves would be stopped in the middle of the work,
+ * and the turn never given to the next. So it goes on until the signal has ended it in order. Servers do without.
+ */
+function keepAlive(c: AppContext, work: Promise<void>): Promise<void> {
+  try {
+    c.executionCtx.waitUntil(work);
+  } catch {
+    // hono's way to say that this host has no such thing.
+  }
+  return work;
 }
 
 /** The events of one request, its error among them. */

@@ -16,6 +16,7 @@ import { embeddingCache } from '@edge-dit/runtime/text/embedding-cache';
 import float from '@edge-dit/wasm-kernels/kernels.float.wasm';
 import relaxed from '@edge-dit/wasm-kernels/kernels.relaxed.wasm';
 import simd from '@edge-dit/wasm-kernels/kernels.simd.wasm';
+import type { ExecutionContext } from 'hono';
 import { createApp, createEndpoint } from '../app.ts';
 import { configured, type EndpointEnvironment, endpointSettings } from '../environment.ts';
 import { DurableJobs, type JobNamespace } from '../jobs/durable-jobs.ts';
@@ -34,10 +35,6 @@ export interface WorkerEnv extends EndpointEnvironment {
   readonly JOBS?: JobNamespace;
   /** The platform's limiter, asked by the name of the key. */
   readonly RATE_LIMITER?: RateLimiter;
-}
-
-interface ExecutionContext {
-  waitUntil(promise: Promise<unknown>): void;
 }
 
 /** What an isolate has one of: requests and the jobs that run in it share models, memory and turns. */
@@ -63,7 +60,7 @@ export default {
       // Of the operator's making, not of the client's: never a 4xx.
       return problemResponse({ ...problemDetails(error), status: 500 });
     }
-    const response = Promise.resolve(app.fetch(request));
+    const response = Promise.resolve(app.fetch(request, env, context));
     // When the client leaves, the host would drop the work as it is, and with it the turn of those who wait. So it
     // goes on until the signal of the request has ended it in order.
     context.waitUntil(response.catch(() => {}));

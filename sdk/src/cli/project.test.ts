@@ -118,7 +118,7 @@ test('what is wrong with a project names the file and the field', async () => {
     ['{', /edge-dit\.json is not JSON/],
     [{ models: [] }, /edge-dit\.json: models: /],
     [{ models: ['m'], limits: { step: 1 } }, /edge-dit\.json: limits: .*step/],
-    [{ models: ['m'], variables: { lower: 'x' } }, /edge-dit\.json: variables.*upper case/],
+    [{ models: ['m'], variables: { lower: 'x' } }, /edge-dit\.json: variables: names are upper case/],
     [{ models: ['m'], stores: 'x' }, /edge-dit\.json: .*stores/],
   ] as const) {
     await write(value);

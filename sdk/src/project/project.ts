@@ -10,6 +10,8 @@ import * as z from 'zod';
 
 export const CONFIG_FILE = 'edge-dit.json';
 
+const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
+
 const schema = z.strictObject({
   $schema: z.string().optional(),
   /** Names of models; the first is the default. */
@@ -23,7 +25,11 @@ const schema = z.strictObject({
   entry: z.record(z.string(), z.string().min(1)).optional(),
   /** Other variables of the endpoint, by their names. No secrets: these are in the bundle. */
   variables: z
-    .record(z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'names of variables are upper case'), z.string())
+    .record(z.string(), z.string())
+    .refine(
+      (found) => Object.keys(found).every((name) => VARIABLE.test(name)),
+      'names are upper case, such as CORS_ORIGINS',
+    )
     .optional(),
 });
 

@@ -132,7 +132,7 @@ const rows: readonly Row[] = [
     code: 'route-not-found',
     detail: /POST \/generate/,
   },
-  { name: 'the root', path: '/', method: 'GET', status: 404, code: 'route-not-found' },
+  { name: 'a page that is not there', path: '/index.html', method: 'GET', status: 404, code: 'route-not-found' },
 ];
 
 for (const target of targets) {

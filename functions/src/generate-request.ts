@@ -13,6 +13,8 @@ export interface ParsedRequest {
   readonly n: number;
   /** Name of the configured address that is told when the job has ended. */
   readonly webhook: string | undefined;
+  /** What was sent, in the order of the schema: two requests are the same when this is. */
+  readonly sent: string;
 }
 
 /** Any integer that a seed may be, and those that are drawn where none was given: short enough to be copied by hand. */
@@ -69,7 +71,8 @@ export function createRequestParser(limits: Limits): (body: unknown) => ParsedRe
       : firstOfEach(result.error.issues.flatMap((issue) => faultsOfIssue(issue, body, fields)));
     if (!result.success || errors.length > 0) throw invalid(errors);
     const { model, n = 1, webhook, negative_prompt: negativePrompt, seed = randomSeed(), ...rest } = result.data;
-    return { model, n, webhook, request: { ...rest, negativePrompt, seed } };
+    const sent = JSON.stringify(result.data);
+    return { model, n, webhook, sent, request: { ...rest, negativePrompt, seed } };
   };
 }
 

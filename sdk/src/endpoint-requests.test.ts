@@ -28,6 +28,8 @@ const refused = (name: string, body: unknown, pointers: readonly string[], detai
   return { name, body, status: 422, code: 'invalid-request', pointers, detail };
 };
 const apple = { prompt: 'red apple', steps: 1 };
+const ASYNC = { prefer: 'respond-async' };
+const EVENTS = { accept: 'text/event-stream' };
 
 const rows: readonly Row[] = [
   refused('nothing in it', {}, ['#/prompt'], /give a prompt/),
@@ -91,6 +93,87 @@ const rows: readonly Row[] = [
     code: 'model-not-found',
     detail: /not published/,
   },
+  refused('no picture', { ...apple, n: 0 }, ['#/n'], /got 0, give a whole number from 1 to 4/),
+  refused('too many pictures', { ...apple, n: 5 }, ['#/n'], /1 to 4/),
+  refused('half a picture', { ...apple, n: 1.5 }, ['#/n'], /whole number/),
+  refused('two pictures in one PNG', { ...apple, n: 2 }, ['#/n'], /accept application\/json/),
+  refused('seeds that run over', { ...apple, seed: 2 ** 53 - 1, n: 2 }, ['#/seed'], /give a smaller one/),
+  refused('a webhook without a job', { ...apple, webhook: 'x' }, ['#/webhook'], /prefer: respond-async/),
+  refused(
+    'a webhook that is an address',
+    { ...apple, webhook: 'http://169.254.169.254/' },
+    ['#/webhook'],
+    /respond-async/,
+  ),
+  refused('a webhook that is a number', { ...apple, webhook: 7 }, ['#/webhook'], /got 7, give a text/),
+  {
+    ...refused('an unknown webhook', { ...apple, webhook: 'x' }, ['#/webhook'], /unknown webhook "x"/),
+    headers: ASYNC,
+  },
+  { ...refused('a job of no step', { ...apple, steps: 0 }, ['#/steps'], /1 to 100/), headers: ASYNC },
+  { ...refused('a job between two patches', { ...apple, width: 100 }, ['#/width'], /multiple of 8/), headers: ASYNC },
+  { ...refused('a job of a class', { class: 1, steps: 1 }, ['#/class'], /takes a prompt/), headers: ASYNC },
+  { ...refused('events of no step', { ...apple, steps: 0 }, ['#/steps'], /1 to 100/), headers: EVENTS },
+  {
+    ...refused('events between two patches', { ...apple, height: 12 }, ['#/height'], /multiple of 8/),
+    headers: EVENTS,
+  },
+  refused('a prompt that is an object', { prompt: { text: 'x' } }, ['#/prompt'], /got an object, give a text/),
+  refused('guidance as a text', { ...apple, guidance: '3' }, ['#/guidance'], /give a number/),
+  refused('a height that is true', { ...apple, height: true }, ['#/height'], /got true, give a whole number/),
+  refused('a class that is empty', { class: '' }, ['#/class'], /number or the name of a class/),
+  refused('a model that is empty', { ...apple, model: '' }, ['#/model'], /text of 1 to 200/),
+  ...[
+    ['that is empty', ''],
+    ['of two words', 'two words'],
+    ['beyond ASCII', '\u00fc'],
+    ['of 256 characters', 'x'.repeat(256)],
+  ].map(
+    ([name, key]): Row => ({
+      name: `an idempotency key ${name}`,
+      body: apple,
+      headers: { 'idempotency-key': key },
+      status: 400,
+      code: 'malformed-header',
+      detail: /idempotency-key: give 1 to 255/,
+    }),
+  ),
+  {
+    name: 'a job that nobody asked for',
+    path: `/jobs/${'0'.repeat(32)}`,
+    method: 'GET',
+    status: 404,
+    code: 'job-not-found',
+    detail: /no job of this id/,
+  },
+  { name: 'a job that is a path', path: '/jobs/..%2f..%2fetc', method: 'GET', status: 404, code: 'job-not-found' },
+  { name: 'the end of no job', path: '/jobs/x', method: 'DELETE', status: 404, code: 'job-not-found' },
+  { name: 'the result of no job', path: '/jobs/x/result', method: 'GET', status: 404, code: 'job-not-found' },
+  {
+    name: 'a picture that is no number',
+    path: '/jobs/x/result?index=-1',
+    method: 'GET',
+    status: 422,
+    code: 'invalid-request',
+    pointers: ['#/index'],
+    detail: /number of a picture/,
+  },
+  {
+    name: 'a job as a picture',
+    path: '/jobs/x',
+    method: 'GET',
+    headers: { accept: 'image/png' },
+    status: 406,
+    code: 'not-acceptable',
+    detail: /application\/json/,
+  },
+  { name: 'a job put', path: '/jobs/x', method: 'PUT', status: 405, code: 'method-not-allowed', detail: /DELETE/ },
+  { name: 'a result deleted', path: '/jobs/x/result', method: 'DELETE', status: 405, code: 'method-not-allowed' },
+  { name: 'an embedding got', path: '/embed', method: 'GET', status: 405, code: 'method-not-allowed', detail: /POST/ },
+  { ...refused('an embedding of nothing', {}, ['#/prompt'], /give a text/), path: '/embed' },
+  { name: 'metrics posted', path: '/metrics', method: 'POST', text: '', status: 405, code: 'method-not-allowed' },
+  { name: 'health deleted', path: '/healthz', method: 'DELETE', status: 405, code: 'method-not-allowed' },
+  { name: 'an OpenAPI put', path: '/openapi.json', method: 'PUT', status: 405, code: 'method-not-allowed' },
   { name: 'no JSON', text: '{"prompt": ', status: 400, code: 'malformed-request', detail: /not JSON/ },
   { name: 'no body', text: '', status: 400, code: 'malformed-request' },
   {
@@ -134,6 +217,11 @@ const rows: readonly Row[] = [
   },
   { name: 'a page that is not there', path: '/index.html', method: 'GET', status: 404, code: 'route-not-found' },
 ];
+
+test('the table has 60 rows at least, each of its own', () => {
+  assert.ok(rows.length >= 60, `${rows.length}`);
+  assert.equal(new Set(rows.map(({ name }) => name)).size, rows.length);
+});
 
 for (const target of targets) {
   describe(`target ${target.name} refuses`, () => {

@@ -1,5 +1,6 @@
 /** Server-sent events of a known set of names, as a stream whose end the client may bring about at any time. */
 import type { Events } from '../api/answers.ts';
+import type { AppContext } from '../app-env.ts';
 
 export interface EventSink {
   send<Name extends keyof Events>(name: Name, data: Events[Name]): void;
@@ -9,16 +10,19 @@ export interface EventSink {
 const HEARTBEAT_MS = 10_000;
 
 /**
+ * An answer of events.
  * @param produce sends events; the stream ends when it does. Rejects only by mistake.
  * @param leave is called when the client reads no more
  */
-export function eventStream(
+export function answerEvents(
+  c: AppContext,
   produce: (sink: EventSink) => Promise<void>,
   leave: () => void,
-): ReadableStream<Uint8Array> {
+  headers: Readonly<Record<string, string>> = {},
+): Response {
   const encoder = new TextEncoder();
   let open = true;
-  return new ReadableStream({
+  const stream = new ReadableStream<Uint8Array>({
     start(controller) {
       const write = (text: string) => {
         if (!open) return;
@@ -34,20 +38,34 @@ export function eventStream(
       const heartbeat = setInterval(() => write(': still here\n\n'), HEARTBEAT_MS);
       // Proxies hold the head of an answer back until its body begins.
       write(': edge-dit\n\n');
-      void produce({ send }).finally(() => {
+      const produced = produce({ send }).finally(() => {
         clearInterval(heartbeat);
         if (open) controller.close();
         open = false;
       });
+      outliveClient(c, produced);
     },
     cancel() {
       open = false;
       leave();
     },
   });
+  return new Response(stream, { headers: { ...headers, ...HEADERS } });
 }
 
-export const EVENT_STREAM_HEADERS = {
+/** Workers drop what a request does when its client leaves, and with it the turn that it has; this lets it end in order. */
+function outliveClient(c: AppContext, work: Promise<void>): void {
+  let context: { waitUntil(promise: Promise<unknown>): void };
+  try {
+    context = c.executionCtx;
+  } catch {
+    // Elsewhere nothing is dropped.
+    return;
+  }
+  context.waitUntil(work);
+}
+
+const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-store',
   // Of nginx: do not collect the stream.

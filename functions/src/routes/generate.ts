@@ -8,7 +8,7 @@ import { createRequestParser, type ParsedRequest, refusedField } from '../genera
 import { linkedSignal, reasonOf } from '../linked-signal.ts';
 import { problemDetails } from '../problem.ts';
 import { problemOf } from '../refusals.ts';
-import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './events.ts';
+import { answerEvents, type EventSink } from './events.ts';
 import { answerWithJob, idempotencyKey } from './job-answers.ts';
 import { bodyReader } from './read-body.ts';
 import { prefers, type Representation, representationOf } from './representation.ts';
@@ -66,11 +66,8 @@ export function generateHandler(endpoint: Endpoint): (c: AppContext) => Promise<
         steps: settled.steps,
         seeds: seedsOf(parsed),
       };
-      const produce = (sink: EventSink) => keepAlive(c, tell(endpoint, sink, place.turn, start, work));
-      return new Response(
-        eventStream(produce, () => link.abort(undefined)),
-        { headers: EVENT_STREAM_HEADERS },
-      );
+      const produce = (sink: EventSink) => tell(endpoint, sink, place.turn, start, work);
+      return answerEvents(c, produce, () => link.abort(undefined));
     }
     const drawing = await work();
     const headers = headersOf(drawing);
@@ -85,19 +82,6 @@ export function generateHandler(endpoint: Endpoint): (c: AppContext) => Promise<
       },
     });
   };
-}
-
-/**
- * The answer's head is there long before its events are: a worker whose client leaves would be stopped in the middle of the work,
- * and the turn never given to the next. So it goes on until the signal has ended it in order. Servers do without.
- */
-function keepAlive(c: AppContext, work: Promise<void>): Promise<void> {
-  try {
-    c.executionCtx.waitUntil(work);
-  } catch {
-    // hono's way to say that this host has no such thing.
-  }
-  return work;
 }
 
 /** The events of one request, its error among them. */

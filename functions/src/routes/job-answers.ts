@@ -8,10 +8,10 @@ import { pictureData } from '../drawing.ts';
 import type { ParsedRequest } from '../generate-request.ts';
 import { hasEnded, type JobRecord, jobAnswer, jobId } from '../jobs/job.ts';
 import type { Jobs, JobView } from '../jobs/jobs.ts';
-import { linkedSignal, reasonOf } from '../linked-signal.ts';
+import { type LinkedSignal, linkedSignal, reasonOf } from '../linked-signal.ts';
 import { Problem, type ProblemDetails, problemDetails, problemResponse } from '../problem.ts';
 import { wait } from '../wait.ts';
-import { EVENT_STREAM_HEADERS, type EventSink, eventStream } from './events.ts';
+import { answerEvents, type EventSink } from './events.ts';
 import type { Representation } from './representation.ts';
 
 interface AskedJob {
@@ -42,8 +42,7 @@ export async function answerWithJob(endpoint: Endpoint, c: AppContext, asked: As
   const jobs = jobsOf(endpoint);
   const { parsed, pipeline, settled, idempotency, asJob, representation } = asked;
   const { name: owner } = c.get('key');
-  const { seed, ...body } = parsed.request;
-  const digest = await digestOf({ ...parsed, request: body, seed: idempotency === undefined ? seed : undefined });
+  const digest = await sha256Hex(new TextEncoder().encode(parsed.sent));
   const { job, created } = await jobs.submit({
     id: await jobId(owner, idempotency),
     owner,
@@ -72,7 +71,7 @@ export async function answerWithJob(endpoint: Endpoint, c: AppContext, asked: As
   }
   const link = linkedSignal(c.req.raw.signal, endpoint.limits.timeoutMs);
   if (representation === 'text/event-stream') {
-    return followJob(jobs, job.id, () => link.abort(undefined), link.signal, headers);
+    return followJob(c, jobs, job.id, link, headers);
   }
   try {
     const { job: ended } = await endOf(jobs, job.id, link.signal);
@@ -86,12 +85,13 @@ export async function answerWithJob(endpoint: Endpoint, c: AppContext, asked: As
 
 /** The events of a job from now on. Whoever leaves does not end it. */
 export function followJob(
+  c: AppContext,
   jobs: Jobs,
   id: string,
-  leave: () => void,
-  signal: AbortSignal,
+  link: LinkedSignal,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
+  const { signal } = link;
   const produce = async (sink: EventSink) => {
     try {
       const first = await viewOf(jobs, id);
@@ -102,9 +102,11 @@ export function followJob(
       else sink.send('error', faultOf(job));
     } catch (error) {
       sink.send('error', problemDetails(reasonOf(error, signal)));
+    } finally {
+      link.release();
     }
   };
-  return new Response(eventStream(produce, leave), { headers: { ...headers, ...EVENT_STREAM_HEADERS } });
+  return answerEvents(c, produce, () => link.abort(undefined), headers);
 }
 
 function tellProgress(sink: EventSink, { job, live }: JobView): void {
@@ -198,5 +200,3 @@ async function pictureOf(jobs: Jobs, job: JobRecord, index: number): Promise<Uin
 function faultOf(job: JobRecord): ProblemDetails {
   return job.error ?? problemDetails(new Problem('job-canceled', 'the job was canceled before it had ended.'));
 }
-
-const digestOf = (value: unknown) => sha256Hex(new TextEncoder().encode(JSON.stringify(value)));

@@ -28,7 +28,7 @@ export function jobHandlers(endpoint: Endpoint): { state: Handler; result: Handl
       const view = await find(c);
       if (representation === 'application/json') return told(c, view);
       const link = linkedSignal(c.req.raw.signal, endpoint.limits.timeoutMs);
-      return followJob(jobsOf(endpoint), view.job.id, () => link.abort(undefined), link.signal);
+      return followJob(c, jobsOf(endpoint), view.job.id, link);
     },
 
     async result(c) {

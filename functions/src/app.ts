@@ -60,6 +60,7 @@ const EXPOSED = [
     'x-guidance',
     'x-request-id',
     'x-memory-peak',
+    'x-streamed-blocks',
     'x-engine',
     'x-encoder',
   ],

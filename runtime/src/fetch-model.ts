@@ -15,6 +15,8 @@ export interface FetchModelOptions extends FetchOptions {
   readonly concurrency?: number;
   /** Is told of each shard that is whole and verified. */
   readonly onShard?: (index: number) => void;
+  /** Which shards, by their indices, and in which order; some may come again. Default: all, as the manifest has them. */
+  readonly order?: Iterable<number>;
 }
 
 export interface FetchedShard {
@@ -26,7 +28,7 @@ export interface FetchedShard {
 }
 
 /**
- * Yields all shards of a model in order. While the caller holds one, at most `concurrency - 1` more are in memory; where
+ * Yields shards of a model in order. While the caller holds one, at most `concurrency - 1` more are in memory; where
  * the meter has no room for so many, fewer are fetched ahead, and only a shard that does not fit alone is an error.
  * Leaving the loop early cancels what is under way.
  * @throws EdgeDitError as `fetchObject`, and `shard-malformed`
@@ -42,24 +44,27 @@ export async function* fetchShards(
   const leave = new AbortController();
   const signal = options.signal === undefined ? leave.signal : AbortSignal.any([options.signal, leave.signal]);
   const shared = { connections: { open: 0 }, ...options, signal };
-  const ahead: Promise<Fetched | { error: unknown }>[] = [];
-  let started = 0;
+  const order = (options.order ?? manifest.shards.keys())[Symbol.iterator]();
+  const ahead: { index: number; fetched: Promise<Fetched | { error: unknown }> }[] = [];
+  let next = order.next();
   // A rejection is kept as a value until its turn comes: nobody else handles it.
-  const start = () => {
-    const expected = manifest.shards[started++];
+  const start = (index: number) => {
+    const expected = manifest.shards[index];
     const fetched = fetchObject(store, shardKey(expected.sha256), expected, shared);
-    ahead.push(fetched.catch((error: unknown) => ({ error })));
+    ahead.push({ index, fetched: fetched.catch((error: unknown) => ({ error })) });
+    next = order.next();
   };
   const fits = (index: number) => {
     const { meter } = options;
     return meter === undefined || meter.current + manifest.shards[index].length <= meter.budget;
   };
   try {
-    for (let index = 0; index < manifest.shards.length; index++) {
-      while (started < manifest.shards.length && ahead.length < concurrency && (ahead.length === 0 || fits(started))) {
-        start();
-      }
-      const fetched = await ahead.shift()!;
+    for (;;) {
+      while (!next.done && ahead.length < concurrency && (ahead.length === 0 || fits(next.value))) start(next.value);
+      const first = ahead.shift();
+      if (first === undefined) return;
+      const { index } = first;
+      const fetched = await first.fetched;
       if ('error' in fetched) throw fetched.error;
       const { object, release } = fetched;
       options.onShard?.(index);
@@ -73,7 +78,10 @@ export async function* fetchShards(
     }
   } finally {
     leave.abort();
-    for (const fetched of await Promise.all(ahead)) if (!('error' in fetched)) fetched.release();
+    for (const { fetched } of ahead) {
+      const late = await fetched;
+      if (!('error' in late)) late.release();
+    }
   }
 }
 

@@ -38,6 +38,31 @@ export interface FetchOptions {
   readonly connections?: { open: number };
   /** Past all caches, from the first request on. */
   readonly fresh?: boolean;
+  /** Of the object's bytes; without it they are new. */
+  readonly buffers?: ObjectBuffers;
+}
+
+/**
+ * Memory that objects lie in one after another, so that what was read before does not wait for a collector of garbage.
+ * What is taken is as long as the largest object, and given back once.
+ */
+export class ObjectBuffers {
+  readonly #length: number;
+  readonly #free: ArrayBuffer[] = [];
+
+  /** @param length of the longest object */
+  constructor(length: number) {
+    this.#length = length;
+  }
+
+  take(length: number): Uint8Array {
+    return new Uint8Array(this.#free.pop() ?? new ArrayBuffer(this.#length), 0, length);
+  }
+
+  /** What was taken; nobody may look at it any more. */
+  give({ buffer }: Uint8Array): void {
+    this.#free.push(buffer as ArrayBuffer);
+  }
 }
 
 export interface Fetched {
@@ -77,9 +102,17 @@ export async function fetchObject(
       `${key}: ${expected.length} bytes, an object has at most ${MAX_SHARD_BYTES}.`,
     );
   }
-  const release = options.meter?.take('fetched objects', expected.length) ?? (() => {});
+  const { buffers } = options;
+  const giveBack = options.meter?.take('fetched objects', expected.length);
+  const target = buffers?.take(expected.length) ?? new Uint8Array(expected.length);
+  let held = true;
+  const release = () => {
+    giveBack?.();
+    if (held) buffers?.give(target);
+    held = false;
+  };
   try {
-    const object = await fetchInto(new Uint8Array(expected.length), store, key, expected.sha256, options);
+    const object = await fetchInto(target, store, key, expected.sha256, options);
     return { object, release };
   } catch (error) {
     release();

@@ -1,26 +1,27 @@
 /**
- * A published model, ready to generate. Opening reads the manifest only. The first request encodes its prompt, then
- * loads the transformer: the text encoder's file is gone before the shards come, so the two do not add up in memory.
+ * A published model, ready to generate. Opening reads the manifest only. The first request encodes its prompt, then lays
+ * out the transformer in what memory is left, and computes while it comes: the text encoder's file is gone before the
+ * shards come, so the two do not add up in memory.
  */
 
 import type { KernelModules, Variant } from '@edge-dit/wasm-kernels';
 import { packCheckpoint, requestIdentity, unpackCheckpoint } from './checkpoint.ts';
-import { type OpenEngine, type OpenedEngine, openWasmEngine } from './engines/open-wasm.ts';
-import { EdgeDitError, isEdgeDitError } from './errors.ts';
+import { Denoiser, type LoadHooks } from './denoiser.ts';
+import type { OpenEngine } from './engines/open-wasm.ts';
+import { EdgeDitError } from './errors.ts';
 import { fetchFile } from './fetch-model.ts';
 import type { FileRecord, Manifest } from './format/manifest.ts';
 import { loadManifest } from './load-manifest.ts';
 import { Meter } from './meter.ts';
-import type { Conditions, Geometry } from './models/architecture.ts';
-import { architectureByName } from './models/index.ts';
-import { type LoadedModel, loadModel } from './models/load-model.ts';
+import type { Conditions } from './models/architecture.ts';
 import type { OnnxRuntime } from './onnx/onnx-runtime.ts';
 import { OnnxVaeDecoder } from './onnx/vae-decoder.ts';
 import { type Picture, pictureOf, thumbnailOf } from './picture.ts';
-import { isGuided, type SampleCheckpoint, type SampleOptions, type StepReport, sample } from './sample.ts';
+import { isGuided, type StepReport } from './sample.ts';
 import { createSampler } from './samplers/index.ts';
 import { type GenerateRequest, joinEmbeddings, type SettledRequest, settleRequest } from './settle-request.ts';
 import type { Store } from './stores/store.ts';
+import type { Streaming } from './streaming/prepare-model.ts';
 import type { TextEmbedding, TextEncoder } from './text/conditioning.ts';
 import { OnnxTextEncoder } from './text/onnx-text-encoder.ts';
 import { loadTokenizer } from './text/tokenizer.ts';
@@ -47,15 +48,7 @@ export interface PipelineOptions {
   readonly signal?: AbortSignal;
 }
 
-export type { GenerateRequest };
-
-export interface LoadHooks {
-  readonly signal?: AbortSignal;
-  /** Bytes of shards as they arrive. */
-  readonly onBytes?: (count: number) => void;
-  /** Each shard that is whole and verified. */
-  readonly onShard?: (index: number) => void;
-}
+export type { GenerateRequest, LoadHooks };
 
 export interface GenerateHooks extends LoadHooks {
   /** After each step, and waited for; step counts from 1. */
@@ -89,7 +82,10 @@ export interface Generated extends Picture {
   readonly guidance: number;
   /** The sample before it became bytes: [channels, height, width], or the latent's decoded picture. */
   readonly values: Float32Array;
-  /** Milliseconds; hosts that stop their clock while computing report 0. */
+  /**
+   * Milliseconds; hosts that stop their clock while computing report 0. `load` ends when the first block can compute: what
+   * it waits for afterwards is in `sample`.
+   */
   readonly timings: Readonly<Record<'encode' | 'load' | 'sample' | 'decode', number>>;
 }
 
@@ -103,12 +99,7 @@ export class Pipeline {
   readonly #vae: OnnxVaeDecoder | undefined;
   /** The model's own encoder, under whatever wraps it. */
   #onnxEncoder: OnnxTextEncoder | undefined;
-  #engine: OpenedEngine | undefined;
-  /** What became of engines before it. */
-  #losses: string[] = [];
-  #model: LoadedModel | undefined;
-  /** From the config, for the checks of every request: known before the weights are. */
-  #geometry: Geometry | undefined;
+  readonly #denoiser: Denoiser;
   /** The engine's activations are one stack, so requests take turns. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -117,6 +108,7 @@ export class Pipeline {
     this.manifest = manifest;
     this.digest = digest;
     this.meter = meter;
+    this.#denoiser = new Denoiser({ ...options, manifest, meter });
     let runtime: OnnxRuntime | undefined;
     const onnx: OnnxRuntime = {
       load: (model, name) => {
@@ -139,23 +131,28 @@ export class Pipeline {
 
   /** Name of the engine, once a model is loaded, and why faster ones were passed over. */
   get engine(): { readonly name: string; readonly notes: readonly string[] } | undefined {
-    return this.#engine && { name: this.#engine.engine.name, notes: [...this.#losses, ...this.#engine.notes] };
+    return this.#denoiser.engine;
   }
 
+  /** Whether all that stays in memory is there. */
   get loaded(): boolean {
-    return this.#model !== undefined;
+    return this.#denoiser.loaded;
+  }
+
+  /** Which blocks are read again in every step: once the model has been laid out in memory. */
+  get streaming(): Streaming | undefined {
+    return this.#denoiser.streaming;
   }
 
   /** What a request asks of this model. @throws EdgeDitError `invalid-request` where it does not fit */
   check(request: GenerateRequest): SettledRequest {
-    this.#geometry ??= architectureByName(this.manifest.architecture).configure(this.manifest.config).geometry;
     if (request.prompt !== undefined && !this.#textEncoder && !request.embedding) {
       throw new EdgeDitError(
         'invalid-request',
         `prompt: ${this.manifest.model} ships no text encoder: send a precomputed embedding.`,
       );
     }
-    return settleRequest(request, this.manifest, this.#geometry);
+    return settleRequest(request, this.manifest, this.#denoiser.architecture.geometry);
   }
 
   /** Raises what `check` does; `aborted` when its signal says so; `resume-refused` for a checkpoint of something else. */
@@ -170,9 +167,9 @@ export class Pipeline {
     return this.#inTurn(() => this.#run(request, settled, count, hooks));
   }
 
-  /** Fetches and prepares the transformer, for which the first request would wait. */
+  /** Fetches and prepares what stays of the transformer for usual requests, for which the first one would wait. */
   async load(hooks: LoadHooks = {}): Promise<void> {
-    await this.#inTurn(() => this.#load(hooks));
+    await this.#inTurn(() => this.#denoiser.load(hooks));
   }
 
   /**
@@ -188,7 +185,7 @@ export class Pipeline {
   /** After what is under way, gives the engine's memory and the ONNX sessions back; the pipeline is of no use then. */
   async close(): Promise<void> {
     await this.#turn;
-    this.#dropEngine();
+    this.#denoiser.drop();
     await Promise.all([this.#onnxEncoder?.release(), this.#vae?.release()]);
   }
 
@@ -207,23 +204,22 @@ export class Pipeline {
     const { steps, guidance, height, width } = settled;
     const { signal, onStep } = hooks;
     const times = [now()];
-    const length = height * width * this.#geometry!.inChannels;
+    const { geometry } = this.#denoiser.architecture;
+    const length = height * width * geometry.inChannels;
     const identity = await requestIdentity(this.digest, request, settled);
     const from = hooks.from && (await unpackCheckpoint(hooks.from, { identity, steps, length }));
-    const condition = await this.#condition(request, settled, signal);
+    const given = await this.#condition(request, settled, signal);
     times.push(now());
-    await this.#load(hooks);
-    times.push(now());
-    const shape = [1, this.#geometry!.inChannels, height, width] as const;
+    const shape = [1, geometry.inChannels, height, width] as const;
     const giveBack = this.meter.take('sampling', SAMPLING_COPIES * 4 * length);
     const reportOf = (report: StepReport): GenerateStep => ({
       checkpoint: () => packCheckpoint(report, identity),
       preview: (side) => (this.#vae ? undefined : thumbnailOf(report.predicted(), shape[1], height, width, side)),
     });
     try {
-      const { step, state } = await this.#sample(hooks, {
+      const { step, state } = await this.#denoiser.sample(hooks, () => times.push(now()), {
         sampler: createSampler(this.manifest.sampler, steps),
-        conditions: { ...condition, batch: isGuided(guidance) ? 2 : 1, frames: 1, height, width },
+        conditions: { ...given, batch: isGuided(guidance) ? 2 : 1, frames: 1, height, width },
         guidance,
         seed: request.seed,
         from,
@@ -242,65 +238,6 @@ export class Pipeline {
     } finally {
       giveBack();
     }
-  }
-
-  /** The steps; where a device is lost, the rest of them on the engine that is to be had then. */
-  async #sample(
-    hooks: LoadHooks,
-    options: Omit<SampleOptions, 'engine' | 'transformer' | 'geometry'>,
-  ): Promise<SampleCheckpoint> {
-    const { onStep, stopAfter = Number.POSITIVE_INFINITY } = options;
-    const end = (options.from?.step ?? 0) + stopAfter;
-    let { from } = options;
-    const lost: string[] = [];
-    for (;;) {
-      try {
-        const { architecture, transformer } = await this.#load(hooks, lost);
-        return await sample({
-          ...options,
-          engine: this.#engine!.engine,
-          transformer,
-          geometry: architecture.geometry,
-          from,
-          stopAfter: end - (from?.step ?? 0),
-          onStep: (step, steps, report) => {
-            from = report;
-            return onStep?.(step, steps, report);
-          },
-        });
-      } catch (error) {
-        if (!isEdgeDitError(error, 'device-lost') || lost.length >= MAX_LOSSES) throw error;
-        const name = this.#engine?.kind ?? this.#engine?.engine.name ?? 'the engine';
-        lost.push(name);
-        this.#losses = [
-          `${name}: its device was lost after step ${from?.step ?? 0} (${error.message}); the next one went on`,
-        ];
-        this.#dropEngine();
-      }
-    }
-  }
-
-  /** Fetches and prepares the transformer, once. */
-  async #load({ signal, onBytes, onShard }: LoadHooks, lost: readonly string[] = []): Promise<LoadedModel> {
-    if (this.#model) return this.#model;
-    const { store, kernels, variant, openEngine = openWasmEngine } = this.#options;
-    this.#engine ??= await openEngine(kernels, this.meter, variant, lost);
-    const { engine } = this.#engine;
-    this.#refuseWhatCannotFit();
-    const mark = engine.mark();
-    try {
-      this.#model = await loadModel(store, this.manifest, engine, { signal, onBytes, onShard, meter: this.meter });
-      return this.#model;
-    } catch (error) {
-      engine.release(mark);
-      throw error;
-    }
-  }
-
-  /** Before a byte is fetched: the weights alone may be more than the budget has left. */
-  #refuseWhatCannotFit(): void {
-    const bytes = this.manifest.shards.reduce((sum, { length }) => sum + length, 0);
-    this.meter.take(`the weights of ${this.manifest.model}`, bytes)();
   }
 
   async #condition(
@@ -361,14 +298,8 @@ export class Pipeline {
    */
   #onnxFile(name: string): Promise<Uint8Array> {
     const { length } = this.#record(name);
-    if (this.#engine && this.meter.current + ONNX_BYTES + length > this.meter.budget) this.#dropEngine();
+    if (this.meter.current + ONNX_BYTES + length > this.meter.budget) this.#denoiser.drop();
     return this.#file(name);
-  }
-
-  #dropEngine(): void {
-    this.#engine?.close();
-    this.#engine = undefined;
-    this.#model = undefined;
   }
 
   #record(name: string): FileRecord {
@@ -383,8 +314,6 @@ export class Pipeline {
   }
 }
 
-/** Devices that one generation may lose. */
-const MAX_LOSSES = 3;
 /** What onnxruntime-web takes for itself and a text encoder of 17 MB. */
 const ONNX_BYTES = 56 * 2 ** 20;
 /** Float32 copies of a sample that are alive at once in a step: batch of two in and out, state, history, picture. */

@@ -133,6 +133,7 @@ function headersOf({ pipeline, pictures, timings }: Drawing): Record<string, str
     'x-steps': String(generated.steps),
     'x-guidance': String(generated.guidance),
     'x-memory-peak': String(pipeline.meter.peak),
+    'x-streamed-blocks': `${pipeline.streaming!.streamed} of ${pipeline.streaming!.blocks}`,
     'server-timing': Object.entries(timings)
       .map(([name, ms]) => `${name};dur=${ms.toFixed(1)}`)
       .join(', '),

@@ -99,6 +99,14 @@ export interface Engine {
   /** A tensor that lives as long as the engine. Only while no activation is held. */
   constant(data: Float32Array, shape: readonly number[]): Tensor;
 
+  /**
+   * Optional: room for layers that come while activations are held, or in turn. An engine whose layers each have a buffer of
+   * their own has `{ clear: let the buffers go, fill: (make) => make() }`. Without it a model is loaded whole before it runs,
+   * and one that does not fit is refused.
+   * @param bytes that the layers take, as `placeBytes` counts them
+   */
+  place?(bytes: number): Place;
+
   mark(): number;
   release(mark: number): void;
   input(data: Float32Array, shape: readonly number[]): Tensor;
@@ -121,6 +129,14 @@ export interface Engine {
   select(t: Tensor, index: number): Tensor;
   /** The same values under another shape, sharing memory. */
   reshape(t: Tensor, shape: readonly number[]): Tensor;
+}
+
+/** Room in an engine's memory whose layers can be replaced by others. */
+export interface Place {
+  /** Forgets the layers in it; they must not be used any more. */
+  clear(): void;
+  /** What `linear` and `constant` make while `make` runs lies here, whatever activations are held. */
+  fill<T>(make: () => T): T;
 }
 
 /** Rows and channels of a tensor seen as a matrix. */

@@ -15,6 +15,7 @@ import {
   type LinearSource,
   matrixOf,
   type Operand,
+  type Place,
   type Tensor,
 } from './engine.ts';
 import { codedAttention, floatAttention } from './reference-attention.ts';
@@ -99,6 +100,22 @@ export class ReferenceEngine implements Engine {
   constant(data: Float32Array, shape: readonly number[]): Tensor {
     this.bytes += data.byteLength;
     return make(data.slice(), shape);
+  }
+
+  place(): Place {
+    let held = 0;
+    return {
+      clear: () => {
+        this.bytes -= held;
+        held = 0;
+      },
+      fill: (make) => {
+        const before = this.bytes;
+        const made = make();
+        held += this.bytes - before;
+        return made;
+      },
+    };
   }
 
   mark(): number {

@@ -82,16 +82,16 @@ function columnSums(memory: WasmMemory, weight: CodedWeight): Float32Array {
   const { outFeatures: n, inFeatures: k, columns } = weight;
   const records = memory.f32(columns, (COLUMN_RECORD_BYTES / 4) * Math.ceil(n / 8)).fill(0);
   for (let panel = 0; panel < records.length; panel += COLUMN_RECORD_BYTES / 4) records.fill(1, panel, panel + 8);
-  const codes = memory.allocate(TILE_ROWS * k);
-  const record = memory.allocate(ROW_RECORD_BYTES);
-  const out = memory.allocate(4 * n);
-  memory.u8(codes, k).fill(1);
-  memory.f32(record, 4).set([1, 0, 0, 0]);
-  multiplyCodes(memory, weight, { codes, records: record }, 1, out);
-  // At most 65,536 codes of 255: exact in float32.
-  const sums = memory.f32(out, n).slice();
-  memory.release(codes);
-  return sums;
+  return memory.scratch(() => {
+    const codes = memory.allocate(TILE_ROWS * k);
+    const record = memory.allocate(ROW_RECORD_BYTES);
+    const out = memory.allocate(4 * n);
+    memory.u8(codes, k).fill(1);
+    memory.f32(record, 4).set([1, 0, 0, 0]);
+    multiplyCodes(memory, weight, { codes, records: record }, 1, out);
+    // At most 65,536 codes of 255: exact in float32.
+    return memory.f32(out, n).slice();
+  });
 }
 
 /** out [rows, out] at an address: y, or out + gate * y. */

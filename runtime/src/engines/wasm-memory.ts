@@ -1,7 +1,8 @@
 /**
  * One WebAssembly memory as a stack: weights first, activations above them. Addresses are 64-byte aligned. Growth is
  * taken from the meter before it happens, and some room is always kept above the top, because kernels read (never
- * write) a few rows past the end of an activation.
+ * write) a few rows past the end of an activation. Parts of the stack can be set aside as regions, to be filled later
+ * and again.
  */
 import { EdgeDitError } from '../errors.ts';
 import type { Meter } from '../meter.ts';
@@ -12,12 +13,22 @@ export const READ_AHEAD_BYTES = 6 * 18432 * 4;
 const MAX_PAGES = 65536;
 const ALIGNMENT = 64;
 
+/** A part of the memory in which allocations are made one after another. */
+export interface Region {
+  readonly at: number;
+  readonly end: number;
+  /** The next address. */
+  top: number;
+}
+
 export class WasmMemory {
   readonly memory: WebAssembly.Memory;
   readonly #meter: Meter;
   /** What gives the taken bytes back to the meter, one for each growth. */
   readonly #held: (() => void)[] = [];
   #top = ALIGNMENT * 4;
+  /** Where allocations are made instead of the stack. */
+  #region: Region | undefined;
 
   /** @param shared for modules that several threads run */
   constructor(meter: Meter, shared = false) {
@@ -35,12 +46,51 @@ export class WasmMemory {
   }
 
   allocate(bytes: number): number {
-    const at = this.#top;
+    const region = this.#region;
+    const at = region?.top ?? this.#top;
     const top = Math.ceil((at + bytes) / ALIGNMENT) * ALIGNMENT;
-    const missing = top + READ_AHEAD_BYTES - this.bytes;
-    if (missing > 0) this.#grow(Math.ceil(missing / PAGE_BYTES));
-    this.#top = top;
+    if (region === undefined) {
+      this.ensure(top + READ_AHEAD_BYTES);
+      this.#top = top;
+    } else {
+      if (top > region.end) {
+        const message = `a place of ${region.end - region.at} bytes is full: ${bytes} more do not fit`;
+        throw new EdgeDitError('internal', message);
+      }
+      region.top = top;
+    }
     return at;
+  }
+
+  /** Sets bytes of the stack aside. */
+  reserve(bytes: number): Region {
+    const at = this.allocate(bytes);
+    return { at, end: this.#top, top: at };
+  }
+
+  /** Allocations that `make` makes lie in the region. */
+  within<T>(region: Region, make: () => T): T {
+    return this.#elsewhere(region, make);
+  }
+
+  /** Allocations that `use` makes lie on the stack, and are given back at its end. */
+  scratch<T>(use: () => T): T {
+    const top = this.#top;
+    try {
+      return this.#elsewhere(undefined, use);
+    } finally {
+      this.#top = top;
+    }
+  }
+
+  #elsewhere<T>(region: Region | undefined, run: () => T): T {
+    const before = this.#region;
+    this.#region = region;
+    try {
+      return run();
+    } finally {
+      this.#region = before;
+    }
   }
 
   /** Allocates a copy. */
@@ -71,7 +121,11 @@ export class WasmMemory {
     for (const giveBack of this.#held.splice(0)) giveBack();
   }
 
-  #grow(pages: number): void {
+  /** Grows the memory to `bytes` at least. */
+  protected ensure(bytes: number): void {
+    const missing = bytes - this.bytes;
+    if (missing <= 0) return;
+    const pages = Math.ceil(missing / PAGE_BYTES);
     const giveBack = this.#meter.take('wasm memory', pages * PAGE_BYTES);
     try {
       this.memory.grow(pages);

@@ -11,6 +11,7 @@ import {
   type LinearSource,
   matrixOf,
   type Operand,
+  type Place,
   type Tensor,
 } from './engine.ts';
 import { type ActivationForm, ActivationForms } from './wasm-activations.ts';
@@ -48,13 +49,17 @@ interface WasmOperand extends Operand {
   readonly quantized: Map<string, CodedRows>;
 }
 
+/** Of a float weight that are brought into the order of panels at a time: a multiple of 8. */
+const TRANSPOSED_ROWS = 64;
+
 const asWasm = (tensor: Tensor) => tensor as WasmTensor;
 
 export class WasmEngine implements Engine {
   readonly name: string;
   readonly #kernels: Kernels;
   readonly #memory: WasmMemory;
-  readonly #forms: ActivationForms;
+  /** Of the layers on the stack, or of the place that is being filled. */
+  #forms: ActivationForms;
 
   constructor(kernels: Kernels, memory: WasmMemory) {
     this.name = `wasm-${kernels.variant}`;
@@ -91,16 +96,46 @@ export class WasmEngine implements Engine {
     this.#memory.f32(biases, columns).fill(0);
     if (bias) this.#memory.f32(biases, columns).set(bias);
     const panels = this.#memory.allocate(4 * columns * inFeatures);
-    const mark = this.mark();
-    const rows = this.#memory.allocate(weight.byteLength);
-    this.#memory.f32(rows, weight.length).set(weight);
-    this.#kernels.transpose_panels(outFeatures, inFeatures, rows, 4 * inFeatures, panels);
-    this.release(mark);
+    this.#memory.scratch(() => {
+      const scratch = this.#memory.allocate(4 * TRANSPOSED_ROWS * inFeatures);
+      for (let row = 0; row < outFeatures; row += TRANSPOSED_ROWS) {
+        const rows = weight.subarray(row * inFeatures, (row + TRANSPOSED_ROWS) * inFeatures);
+        this.#memory.f32(scratch, rows.length).set(rows);
+        const to = panels + 4 * row * inFeatures;
+        this.#kernels.transpose_panels(
+          Math.min(TRANSPOSED_ROWS, outFeatures - row),
+          inFeatures,
+          scratch,
+          4 * inFeatures,
+          to,
+        );
+      }
+    });
     return { outFeatures, inFeatures, weightBits: 32, panels, bias: biases } as WasmLinear;
   }
 
   constant(data: Float32Array, shape: readonly number[]): Tensor {
     return this.input(data, shape);
+  }
+
+  place(bytes: number): Place {
+    const region = this.#memory.reserve(bytes);
+    let forms = new ActivationForms(this.#memory);
+    return {
+      clear: () => {
+        region.top = region.at;
+        forms = new ActivationForms(this.#memory);
+      },
+      fill: (make) => {
+        const before = this.#forms;
+        this.#forms = forms;
+        try {
+          return this.#memory.within(region, make);
+        } finally {
+          this.#forms = before;
+        }
+      },
+    };
   }
 
   mark(): number {

@@ -118,7 +118,9 @@ const f16: Encoding = {
   byteLength: (shape) => 2 * elements(shape),
   decode: (bytes, shape) => {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return Float32Array.from({ length: elements(shape) }, (_, i) => halfToFloat(view.getUint16(2 * i, true)));
+    const out = new Float32Array(elements(shape));
+    for (let i = 0; i < out.length; i++) out[i] = halfToFloat(view.getUint16(2 * i, true));
+    return out;
   },
 };
 

@@ -45,6 +45,19 @@ export interface ModelWeights {
   table(name: string): Tensor;
   /** A table's numbers on the host. */
   values(name: string): Float32Array;
+  /** Where blocks come late, or in turn; without it all are there. */
+  readonly arrivals?: BlockArrivals;
+}
+
+/** Layers and tables of blocks that are not there are not to be asked for, nor those that were given before kept. */
+export interface BlockArrivals {
+  /**
+   * Waits for a block, which stays until the next one is asked for. Blocks are asked for in their order, all of them in
+   * each forward.
+   */
+  ready(block: number): Promise<void>;
+  /** Whether what blocks make of the conditions is kept from the first forward on, or made anew in each. */
+  readonly keep: boolean;
 }
 
 /** What the network is told about every picture of a batch, the same in all steps. */

@@ -18,6 +18,7 @@ import type {
   TableSpec,
   Transformer,
 } from './architecture.ts';
+import { blockProducts, type WhenMade, whenMade } from './block-products.ts';
 import {
   type AttentionLayers,
   attentionLayers,
@@ -33,7 +34,7 @@ import {
 import { MAX_CHANNELS, MAX_LAYERS, MAX_SAMPLE_SIZE, MAX_WIDTH, readConfig, size } from './config.ts';
 import { positionEmbedding, TIMESTEP_CHANNELS, timestepEmbedding } from './embeddings.ts';
 import { patchify, unpatchify } from './patches.ts';
-import { stepVectors } from './step-vectors.ts';
+import { scheduledSteps } from './step-vectors.ts';
 
 const MAX_CLASSES = 1_000_000;
 
@@ -181,8 +182,15 @@ function tablesOf(d: Dimensions): TableSpec[] {
   return [{ name: 'pos_embed.pos_embed', shape: [tokens, d.width], group: 'start' }, classes('emb', 'start')];
 }
 
+/** Of some timesteps, one a row. They are asked for while the block is there; the final ones while the first is. */
+interface Vectors {
+  /** Shift and scale of the last norm [rows, 2 width]. */
+  final(): Tensor;
+  /** The adaLN vectors of a block [rows, 6 width]. */
+  block(i: number): Tensor;
+}
+
 interface Block {
-  readonly modulation: Linear;
   readonly attention: AttentionLayers;
   readonly ff: readonly [Linear, Linear];
 }
@@ -191,20 +199,21 @@ class DiT implements Transformer {
   readonly #d: Dimensions;
   readonly #weights: ModelWeights;
   readonly #engine: Engine;
-  readonly #blocks: readonly Block[];
 
   constructor(d: Dimensions, weights: ModelWeights, engine: Engine) {
     this.#d = d;
     this.#weights = weights;
     this.#engine = engine;
-    this.#blocks = Array.from({ length: d.depth }, (_, i) => {
-      const name = `transformer_blocks.${i}`;
-      return {
-        modulation: weights.linear(`${name}.norm1.linear`),
-        attention: attentionLayers(weights, `${name}.attn1`),
-        ff: [weights.linear(`${name}.ff.net.0.proj`), weights.linear(`${name}.ff.net.2`)],
-      };
-    });
+  }
+
+  /** The layers of a block that is there. */
+  #layers(i: number): Block {
+    const weights = this.#weights;
+    const name = `transformer_blocks.${i}`;
+    return {
+      attention: attentionLayers(weights, `${name}.attn1`),
+      ff: [weights.linear(`${name}.ff.net.0.proj`), weights.linear(`${name}.ff.net.2`)],
+    };
   }
 
   begin({ batch, frames, height, width, labels }: Conditions, schedule: readonly number[] = []): Session {
@@ -221,8 +230,18 @@ class DiT implements Transformer {
     const tokens = (height / d.patch) * (width / d.patch);
     const positions = this.#positions(height, width);
 
+    const when = whenMade(this.#weights);
     const bytes = 4 * d.width * (2 + 6 * d.depth);
-    const vectorsOf = stepVectors(engine, schedule, batch, bytes, (timesteps) => this.#vectors(timesteps, labels));
+    const steps = scheduledSteps(engine, when === 'each' ? [] : schedule, batch, bytes);
+    const scheduled = steps.rows.length > 0 ? this.#vectors(steps.rows, labels, when) : undefined;
+    const vectorsOf = (timesteps: ArrayLike<number>): Vectors => {
+      const step = steps.find(timesteps);
+      if (step < 0 || !scheduled) {
+        return this.#vectors(Float32Array.from(timesteps), labels, when === 'now' ? 'now' : 'each');
+      }
+      const { final, block } = scheduled;
+      return { final: () => steps.of(final(), step), block: (i) => steps.of(block(i), step) };
+    };
 
     const forward = async (sample: Float32Array, timesteps: ArrayLike<number>, hooks?: ForwardHooks) => {
       const mark = engine.mark();
@@ -232,13 +251,19 @@ class DiT implements Transformer {
         const patches = engine.input(values, [batch * frames, tokens, d.inChannels * d.patch * d.patch]);
         const embedded = engine.apply(this.#weights.linear('pos_embed.proj'), engine.operand(patches));
         const x = engine.add(embedded, positions);
-        const [final, ...modulations] = vectorsOf(timesteps);
-        for (const [i, block] of this.#blocks.entries()) {
+        const vectors = vectorsOf(timesteps);
+        let final: Tensor | undefined;
+        for (let i = 0; i < d.depth; i++) {
           await hooks?.tick?.();
-          this.#block(block, x, engine.reshape(modulations[i], [batch, 6, d.width]));
+          await this.#weights.arrivals?.ready(i);
+          // The first block's embedder may be what it is made with.
+          final ??= vectors.final();
+          const inner = engine.mark();
+          this.#block(this.#layers(i), x, engine.reshape(vectors.block(i), [batch, 6, d.width]));
+          engine.release(inner);
           await hooks?.observe?.(`block${i}`, x);
         }
-        const pairs = engine.reshape(final, [batch, 2, d.width]);
+        const pairs = engine.reshape(final!, [batch, 2, d.width]);
         const modulation = { shift: engine.select(pairs, 0), scale: engine.select(pairs, 1) };
         const normed = engine.operand(x, { kind: 'norm', eps: EPS, modulation });
         const out = await engine.read(engine.apply(this.#weights.linear('proj_out_2'), normed));
@@ -257,17 +282,22 @@ class DiT implements Transformer {
     feedForward(engine, x, ...block.ff, parts.feedForward, this.#d.eps);
   }
 
-  /** Shift and scale of the last norm [rows, 2 width], then the adaLN vectors of each block [rows, 6 width]. */
-  #vectors(timesteps: Float32Array, labels: readonly number[]): Tensor[] {
+  #vectors(timesteps: Float32Array, labels: readonly number[], when: WhenMade): Vectors {
     const engine = this.#engine;
-    const conditioned = (i: number) => engine.operand(this.#condition(i, timesteps, labels), { kind: 'silu' });
-    const first = conditioned(0);
-    return [
-      engine.apply(this.#weights.linear('proj_out_1'), first),
-      ...this.#blocks.map(({ modulation }, i) =>
-        engine.apply(modulation, this.#d.shared || i === 0 ? first : conditioned(i)),
-      ),
-    ];
+    const { width, depth, shared } = this.#d;
+    const rows = timesteps.length;
+    const embedded = shared ? this.#condition(0, timesteps, labels) : undefined;
+    const operandOf = (i: number) =>
+      engine.operand(embedded ?? this.#condition(i, timesteps, labels), { kind: 'silu' });
+    const first = when === 'now' ? operandOf(0) : undefined;
+    const product = (i: number, name: string) => {
+      const operand = first && (shared || i === 0) ? first : operandOf(i);
+      return { operand, linears: [this.#weights.linear(name)] };
+    };
+    const final = blockProducts(engine, when, 1, () => product(0, 'proj_out_1'), [[rows, 2 * width]]);
+    const name = (i: number) => `transformer_blocks.${i}.norm1.linear`;
+    const block = blockProducts(engine, when, depth, (i) => product(i, name(i)), [[rows, 6 * width]]);
+    return { final: () => final(0)[0], block: (i) => block(i)[0] };
   }
 
   /** The embedded timestep plus the embedded class, [rows, width]; labels repeat where there are more timesteps. */

@@ -49,7 +49,7 @@ export function tensorValue(shard: VerifiedShard, record: TensorRecord): TensorV
 }
 
 /** What quantized layers read, by their names: codes of so many bits, or `float` where the manifest says 32. */
-function activationBitsOf({ quantization }: Manifest): Map<string, ActivationBits> {
+export function activationBitsOf({ quantization }: Manifest): Map<string, ActivationBits> {
   const layers = quantization?.layers.filter(({ weightBits }) => weightBits < 16) ?? [];
   return new Map(
     layers.map(({ name, activationBits: bits }) => {

@@ -17,6 +17,7 @@ import type {
   TableSpec,
   Transformer,
 } from './architecture.ts';
+import { blockProducts, whenMade } from './block-products.ts';
 import {
   type AttentionLayers,
   attentionLayers,
@@ -150,21 +151,23 @@ class PixArt implements Transformer {
   readonly #d: Dimensions;
   readonly #weights: ModelWeights;
   readonly #engine: Engine;
-  readonly #blocks: readonly Block[];
 
   constructor(d: Dimensions, weights: ModelWeights, engine: Engine) {
     this.#d = d;
     this.#weights = weights;
     this.#engine = engine;
-    this.#blocks = Array.from({ length: d.depth }, (_, i) => {
-      const name = `transformer_blocks.${i}`;
-      return {
-        table: weights.table(`${name}.scale_shift_table`),
-        attn1: attentionLayers(weights, `${name}.attn1`),
-        attn2: attentionLayers(weights, `${name}.attn2`),
-        ff: [weights.linear(`${name}.ff.net.0.proj`), weights.linear(`${name}.ff.net.2`)],
-      };
-    });
+  }
+
+  /** The layers of a block that is there. */
+  #layers(i: number): Block {
+    const weights = this.#weights;
+    const name = `transformer_blocks.${i}`;
+    return {
+      table: weights.table(`${name}.scale_shift_table`),
+      attn1: attentionLayers(weights, `${name}.attn1`),
+      attn2: attentionLayers(weights, `${name}.attn2`),
+      ff: [weights.linear(`${name}.ff.net.0.proj`), weights.linear(`${name}.ff.net.2`)],
+    };
   }
 
   begin(conditions: Conditions, schedule: readonly number[] = []): Session {
@@ -182,10 +185,16 @@ class PixArt implements Transformer {
     const micro = this.#microConditions(conditions);
     const context = this.#context(text.data, [batch, text.tokens, text.channels]);
     const keyBias = Float32Array.from(text.mask, (keep) => (1 - keep) * MASK_BIAS);
-    const keysAndValues = this.#blocks.map(({ attn2 }) => {
-      const operand = engine.operand(context);
-      return { k: engine.apply(attn2.k, operand), v: engine.apply(attn2.v, operand) };
-    });
+    const keysAndValues = blockProducts(
+      engine,
+      whenMade(this.#weights),
+      d.depth,
+      (i) => {
+        const { k, v } = this.#layers(i).attn2;
+        return { operand: engine.operand(context), linears: [k, v] };
+      },
+      [1, 2].map(() => [batch, text.tokens, d.width]),
+    );
 
     const vectorsOf = stepVectors(engine, schedule, batch, VECTORS_OF_A_ROW * 4 * d.width, (timesteps) => {
       const time = this.#time(timesteps, micro);
@@ -203,9 +212,12 @@ class PixArt implements Transformer {
         const x = engine.add(embedded, positions);
         const [time, modulation] = vectorsOf(timesteps);
         const vectors = engine.reshape(modulation, [batch, 6, d.width]);
-        for (const [i, block] of this.#blocks.entries()) {
+        for (let i = 0; i < d.depth; i++) {
           await hooks?.tick?.();
-          this.#block(block, x, vectors, keysAndValues[i], keyBias);
+          await this.#weights.arrivals?.ready(i);
+          const inner = engine.mark();
+          this.#block(this.#layers(i), x, vectors, keysAndValues(i), keyBias);
+          engine.release(inner);
           await hooks?.observe?.(`block${i}`, x);
         }
         const out = await engine.read(this.#output(x, time));
@@ -217,17 +229,15 @@ class PixArt implements Transformer {
     return { forward };
   }
 
-  #block(block: Block, x: Tensor, vectors: Tensor, { k, v }: { k: Tensor; v: Tensor }, keyBias: Float32Array): void {
+  #block(block: Block, x: Tensor, vectors: Tensor, [k, v]: readonly Tensor[], keyBias: Float32Array): void {
     const engine = this.#engine;
     const { heads, eps } = this.#d;
-    const mark = engine.mark();
     const parts = modulationOf(engine, engine.add(vectors, block.table));
     selfAttention(engine, x, block.attn1, parts.attention, heads, eps);
     const q = engine.apply(block.attn2.q, engine.operand(x));
     const attended = engine.attention(q, k, v, { heads, keyBias, precision: block.attn2.precision });
     engine.applyInto(x, block.attn2.out, engine.operand(attended));
     feedForward(engine, x, ...block.ff, parts.feedForward, eps);
-    engine.release(mark);
   }
 
   /** norm, modulated by the timestep's embedding plus a table of shift and scale; then the last layer. */

@@ -11,6 +11,39 @@ export type ComputeVectors = (timesteps: Float32Array) => readonly Tensor[];
 /** More than this is computed step by step: large networks have better uses for their memory. */
 const MAX_BYTES = 4 * 2 ** 20;
 
+export interface ScheduledSteps {
+  /** The timesteps of all steps, `batch` rows each; none where that would be too many bytes. */
+  readonly rows: Float32Array;
+  /** Which step has these timesteps, one a row; -1 for none. */
+  find(timesteps: ArrayLike<number>): number;
+  /** What a tensor [rows, ...] of all steps has of one: [batch, ...]. */
+  of(tensor: Tensor, step: number): Tensor;
+}
+
+/**
+ * @param batch rows of one step
+ * @param bytes of what is kept of one row
+ */
+export function scheduledSteps(
+  engine: Engine,
+  schedule: readonly number[],
+  batch: number,
+  bytes: number,
+): ScheduledSteps {
+  const steps = schedule.length * batch * bytes <= MAX_BYTES ? schedule : [];
+  return {
+    rows: Float32Array.from({ length: steps.length * batch }, (_, row) => steps[Math.floor(row / batch)]),
+    find: (timesteps) =>
+      steps.findIndex((value) => Array.from(timesteps).every((timestep) => timestep === Math.fround(value))),
+    of(tensor, step) {
+      const [rows, ...rest] = tensor.shape;
+      const size = rest.reduce((a, b) => a * b, rows / steps.length);
+      const selected = engine.select(engine.reshape(tensor, [1, steps.length, size]), step);
+      return engine.reshape(selected, [rows / steps.length, ...rest]);
+    },
+  };
+}
+
 /**
  * @param batch rows of one step
  * @param bytes of the tensors of one row
@@ -23,20 +56,11 @@ export function stepVectors(
   bytes: number,
   compute: ComputeVectors,
 ): (timesteps: ArrayLike<number>) => readonly Tensor[] {
-  const steps = schedule.length * batch * bytes <= MAX_BYTES ? schedule : [];
-  const rows = Float32Array.from({ length: steps.length * batch }, (_, row) => steps[Math.floor(row / batch)]);
-  const all = steps.length > 0 ? compute(rows) : [];
+  const steps = scheduledSteps(engine, schedule, batch, bytes);
+  const all = steps.rows.length > 0 ? compute(steps.rows) : [];
   return (timesteps) => {
-    const step = steps.findIndex((value) => Array.from(timesteps).every((timestep) => timestep === Math.fround(value)));
+    const step = steps.find(timesteps);
     if (step < 0) return compute(Float32Array.from(timesteps));
-    return all.map((tensor) => stepOf(engine, tensor, step, steps.length));
+    return all.map((tensor) => steps.of(tensor, step));
   };
-}
-
-/** Rows of step `step` of a tensor [steps * batch, ...]. */
-function stepOf(engine: Engine, tensor: Tensor, step: number, steps: number): Tensor {
-  const [rows, ...rest] = tensor.shape;
-  const batch = rows / steps;
-  const size = rest.reduce((a, b) => a * b, batch);
-  return engine.reshape(engine.select(engine.reshape(tensor, [1, steps, size]), step), [batch, ...rest]);
 }

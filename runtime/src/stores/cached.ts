@@ -44,9 +44,12 @@ export function cached(store: Store, cache: CacheLike, { defer, onError }: Cache
     async keep(key: string, object: VerifiedObject): Promise<void> {
       await store.keep?.(key, object);
       if (digestOfKey(key) !== object.sha256) return;
-      const work = attempt(() => cache.put(key, object.bytes));
-      if (defer === undefined) await work;
-      else defer(work);
+      if (defer === undefined) await attempt(() => cache.put(key, object.bytes));
+      // Whoever fetched it may use its memory again by then.
+      else {
+        const bytes = object.bytes.slice();
+        defer(attempt(() => cache.put(key, bytes)));
+      }
     },
   };
 }

@@ -21,6 +21,7 @@ const POINTS: readonly ExtensionPoint[] = [
     list: 'index.ts',
     supporting: [
       'architecture',
+      'block-products',
       'blocks',
       'checkpoint-layouts',
       'config',

@@ -1,11 +1,14 @@
 /** How many products a second this machine computes in the engine of the edge, on one thread: what a plan's times are made of. */
 import { openWasmEngine } from '@edge-dit/runtime/engines/open-wasm';
 import { Meter } from '@edge-dit/runtime/meter';
+import type { Products } from '@edge-dit/runtime/streaming/counting-engine';
 import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
-import type { Products } from './counting-engine.ts';
 
 /** Products a second: of codes, their quantization included, and of floats. */
-export type Rate = Readonly<Products>;
+export interface Rate extends Readonly<Products> {
+  /** Bytes a second whose SHA-256 is computed. */
+  readonly hash: number;
+}
 
 export interface MeasuredRate extends Rate {
   /** For example `wasm-relaxed`. */
@@ -50,7 +53,18 @@ export async function measureRate(): Promise<MeasuredRate> {
     }
     return (1000 * calls * TOKENS * WIDTH * WIDTH) / elapsed;
   };
-  const rate = { codes: rateOf(coded), floats: rateOf(float), engine: engine.name };
+  const rate = { codes: rateOf(coded), floats: rateOf(float), hash: await measureHash(), engine: engine.name };
   close();
   return rate;
+}
+
+const HASHED_BYTES = 4 * 2 ** 20;
+
+/** Bytes a second of SHA-256, as shards are verified. */
+export async function measureHash(): Promise<number> {
+  const bytes = new Uint8Array(HASHED_BYTES);
+  await crypto.subtle.digest('SHA-256', bytes);
+  const start = performance.now();
+  for (let i = 0; i < 8; i++) await crypto.subtle.digest('SHA-256', bytes);
+  return (8 * 1000 * HASHED_BYTES) / (performance.now() - start);
 }

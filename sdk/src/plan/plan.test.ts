@@ -16,7 +16,7 @@ import { planModel } from './plan.ts';
 import { planTargetByName } from './targets.ts';
 
 const MIB = 2 ** 20;
-const rate = { codes: 50e9, floats: 10e9 };
+const rate = { codes: 50e9, floats: 10e9, hash: 1e9 };
 const node = planTargetByName('node');
 /** 12 blocks of 0.7 MB. */
 const LARGER = {
@@ -38,6 +38,8 @@ const DIT = {
   sample_size: 16,
   num_embeds_ada_norm: 10,
 };
+
+const row = { count: 1, tokens: 8, channels: 64, data: new Float32Array(8 * 64), mask: new Int32Array(8).fill(1) };
 
 const pixart = await randomModel({ model: 'pixart', seed: 1, config: LARGER });
 const dit = await randomModel({
@@ -72,17 +74,12 @@ describe('a plan', () => {
         kernels: await compileKernels(),
         meter,
       });
-      const row = {
-        count: 1,
-        tokens: 8,
-        channels: 64,
-        data: new Float32Array(8 * 64),
-        mask: new Int32Array(8).fill(1),
-      };
       const conditions = model === dit ? { class: 1 } : { embedding: { prompt: row, negative: row } };
       await pipeline.generate({ ...conditions, seed: 1, steps: 2, ...asked });
-      const difference = plan.memory.peak - meter.peak;
-      assert.ok(Math.abs(difference) < 0.05 * meter.peak + MIB / 2, `planned ${plan.memory.peak}, held ${meter.peak}`);
+      // Beside one shard on its way, which is planned, three more are fetched where there is room.
+      const ahead = 3 * Math.max(...model.manifest.shards.map(({ length }) => length));
+      const [least, most] = [0.95 * plan.memory.peak - MIB / 2, 1.05 * plan.memory.peak + MIB / 2 + ahead];
+      assert.ok(least < meter.peak && meter.peak < most, `planned ${plan.memory.peak}, held ${meter.peak}`);
       assert.equal(plan.verdict, 'fits');
       await pipeline.close();
     });
@@ -110,22 +107,48 @@ describe('a plan', () => {
     );
   });
 
-  test('of a model larger than memory says which blocks would stream', async () => {
-    const whole = await planModel({ manifest: pixart.manifest, target: node, memory: 128 * MIB, rate, steps: 4 });
-    const memory = whole.memory.peak - 3 * MIB;
-    const plan = await planModel({ manifest: pixart.manifest, target: node, memory, rate, steps: 4 });
+  test('of a model larger than memory says which blocks are streamed', async () => {
+    const asked = { manifest: pixart.manifest, rate, steps: 4 };
+    const whole = await planModel({ ...asked, target: node, memory: 128 * MIB });
+    assert.equal(whole.memory.peak, whole.memory.whole);
+    const memory = whole.memory.whole - 3 * MIB;
+    const plan = await planModel({ ...asked, target: node, memory });
     assert.equal(plan.verdict, 'fits-when-streamed');
-    const { stay, stream, residentBytes, bufferBytes, readBytes } = plan.blocks!;
-    assert.equal(stay.length + stream.length, 12);
-    const blocks = plan.memory.parts.find(({ part }) => part === 'weights of 12 blocks')!.bytes;
-    assert.ok(plan.memory.peak - blocks + residentBytes + bufferBytes <= memory);
-    assert.equal(plan.bytesRead.eachStep, readBytes);
-    assert.ok(Math.abs(readBytes / stream.length - pixart.manifest.shards[1].length) < 1000);
-    assert.equal(plan.requests.nextPicture, 5 * stream.length);
-    const none = await planModel({ manifest: pixart.manifest, target: node, memory: MIB, rate, steps: 4 });
+    const { stay, streamed, plan: blocks } = plan.blocks!;
+    assert.deepEqual([stay + streamed, blocks.stream.length], [12, streamed]);
+    assert.ok(plan.memory.peak <= memory);
+    assert.equal(plan.bytesRead.eachStep, blocks.readBytes);
+    assert.ok(Math.abs(blocks.readBytes / streamed - pixart.manifest.shards[1].length) < 1000);
+    assert.equal(plan.requests.warm, 4 * streamed);
+    assert.ok(plan.cpuMs.step > whole.cpuMs.step);
+    // Calls of the cache are requests as well: what is there is one, what is not is three.
+    const worker = await planModel({ ...asked, target: planTargetByName('cloudflare-workers'), memory });
+    const { length } = pixart.manifest.shards;
+    assert.equal(worker.requests.cold, 1 + 3 * (1 + length) + 3 * streamed + 2);
+    assert.equal(worker.requests.uncached, 1 + 3 * (1 + length) + 9 * streamed + 2);
+    const none = await planModel({ ...asked, target: node, memory: MIB });
     assert.equal(none.verdict, 'does-not-fit');
     assert.equal(none.blocks, undefined);
+    assert.match(none.problems.join(), /are needed even with one block at a time/);
   });
+
+  for (const [name, model, conditions] of [
+    ['PixArt', pixart, { embedding: { prompt: row, negative: row } }],
+    ['DiT', dit, { class: 1 }],
+  ] as const) {
+    test(`says the least memory in which ${name} runs`, async () => {
+      const { memory } = await planModel({ manifest: model.manifest, target: node, memory: MIB, rate, steps: 1 });
+      const store = new MemoryStore();
+      await putModel(store, model);
+      const kernels = await compileKernels();
+      const run = async (budget: number) => {
+        const pipeline = await Pipeline.open({ store, model: name.toLowerCase(), kernels, meter: new Meter(budget) });
+        await pipeline.generate({ ...conditions, seed: 1, steps: 1 }).finally(() => pipeline.close());
+      };
+      await run(memory.least);
+      await assert.rejects(run(0.95 * memory.least), (error) => isEdgeDitError(error, 'memory-exceeded'));
+    });
+  }
 
   test('knows what a place permits and what it costs', async () => {
     const plan = (target: string, more: object = {}) =>
@@ -137,7 +160,7 @@ describe('a plan', () => {
     const free = await plan('cloudflare-workers-free', { steps: 20 });
     assert.equal(free.verdict, 'does-not-fit');
     assert.match(free.problems.join(), /ms of CPU, cloudflare-workers-free permits 10/);
-    const slow = await plan('cloudflare-workers', { steps: 200, rate: { codes: 6e9, floats: 1e9 } });
+    const slow = await plan('cloudflare-workers', { steps: 200, rate: { codes: 6e9, floats: 1e9, hash: 1e9 } });
     assert.equal(slow.verdict, 'fits');
     assert.match(slow.notes.join(), /need a higher limit than the usual 30000/);
     const large = await plan('cloudflare-workers', { memory: 256 * MIB });

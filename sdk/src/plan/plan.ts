@@ -1,23 +1,22 @@
 /**
- * A manifest, a size and a place in; out: how many bytes a picture takes and of what, which blocks would have to be streamed,
- * how many requests and products it is, how long and what that costs, and whether it fits. Nothing is fetched but the
- * manifest, nothing computed: the model runs on an engine that counts (`counting-engine.ts`).
+ * A manifest, a size and a place in; out: how many bytes a picture takes and of what, which blocks are streamed, how many
+ * requests and products it is, how long and what that costs, and whether it fits. Nothing is fetched but the manifest,
+ * nothing computed: it is the layout that the runtime would follow, from an engine that counts.
  */
-import { READ_AHEAD_BYTES } from '@edge-dit/runtime/engines/wasm-memory';
 import type { Manifest } from '@edge-dit/runtime/format/manifest';
-import { Meter } from '@edge-dit/runtime/meter';
 import type { Conditions, ConfiguredArchitecture } from '@edge-dit/runtime/models/architecture';
 import { architectureByName } from '@edge-dit/runtime/models/index';
-import { loadModel } from '@edge-dit/runtime/models/load-model';
 import { SAMPLING_COPIES } from '@edge-dit/runtime/pipeline';
-import { type BlockBytes, type BlockPlan, planBlocks } from '@edge-dit/runtime/plan-blocks';
 import { isGuided } from '@edge-dit/runtime/sample';
 import { createSampler } from '@edge-dit/runtime/samplers/index';
-import { CountingEngine, type Products } from './counting-engine.ts';
+import type { Products } from '@edge-dit/runtime/streaming/counting-engine';
+import { emptyConditions } from '@edge-dit/runtime/streaming/empty-conditions';
+import { planLayout } from '@edge-dit/runtime/streaming/layout';
+import { type BlockPlan, bytesOf } from '@edge-dit/runtime/streaming/plan-blocks';
+import type { Unit } from '@edge-dit/runtime/streaming/units';
 import type { Rate } from './measure-rate.ts';
 import { type Price, priceOf } from './price.ts';
 import type { PlanTarget } from './targets.ts';
-import { zeroModel } from './zero-store.ts';
 
 export interface PlanOptions {
   readonly manifest: Manifest;
@@ -39,6 +38,8 @@ export interface PlanPart {
   readonly bytes: number;
   /** Not counted but guessed, from the size of a file. */
   readonly estimated?: true;
+  /** When the network has run: it does not add up with what is above. */
+  readonly apart?: true;
 }
 
 export type Verdict = 'fits' | 'fits-when-streamed' | 'does-not-fit';
@@ -57,16 +58,23 @@ export interface Plan {
   readonly memory: {
     readonly budget: number;
     readonly parts: readonly PlanPart[];
-    /** While a picture is computed, or while the model is loaded, whichever is more. */
+    /** While a picture is computed, or decoded, whichever is more: within the budget where it fits. */
     readonly peak: number;
-    readonly loading: number;
+    /** With every block in memory. */
+    readonly whole: number;
+    /** The smallest budget in which a picture can be made. */
+    readonly least: number;
   };
-  /** How blocks would be divided; undefined where not even one at a time fits. Without `stream` nothing is streamed. */
-  readonly blocks: BlockPlan | undefined;
-  readonly requests: { readonly firstPicture: number; readonly nextPicture: number; readonly eachPass: number };
+  /** Undefined where not even one block at a time fits. */
+  readonly blocks: PlannedBlocks | undefined;
+  /**
+   * To other places, calls of the Cache API included where shards are cached by it. `cold` is the first picture of an isolate
+   * whose cache is empty, `uncached` one where the cache keeps nothing, `warm` one with everything there that stays.
+   */
+  readonly requests: { readonly cold: number; readonly uncached: number; readonly warm: number };
   readonly bytesRead: { readonly firstPicture: number; readonly nextPicture: number; readonly eachStep: number };
   readonly products: { readonly begin: Products; readonly step: Products };
-  /** Of one thread, of the products alone. */
+  /** Of one thread, of the products and of the digests of what is read in every step. */
   readonly cpuMs: { readonly step: number; readonly picture: number };
   readonly price: Price | undefined;
   readonly verdict: Verdict;
@@ -76,6 +84,15 @@ export interface Plan {
   readonly notes: readonly string[];
 }
 
+export interface PlannedBlocks {
+  /** Numbers of blocks. */
+  readonly stay: number;
+  readonly streamed: number;
+  readonly plan: BlockPlan;
+  /** Whether what blocks make of the text is kept for all steps; otherwise it is made anew in each. */
+  readonly keptConditions: boolean;
+}
+
 /** Float32 copies of a picture, and its bytes as RGB and PNG, that are there at its end. */
 const PICTURE_BYTES_A_PIXEL = 3 * (4 + 1 + 1);
 /** Channels of a VAE decoder's last layers at full size, and float32 copies of them that are alive. */
@@ -83,66 +100,108 @@ const [VAE_CHANNELS, VAE_COPIES] = [128, 2];
 
 export async function planModel(options: PlanOptions): Promise<Plan> {
   const { manifest, target, memory, rate } = options;
-  const { vae } = manifest.pipeline;
   const architecture = architectureByName(manifest.architecture).configure(manifest.config);
   const request = requestOf(options, architecture);
-  const counts = await count(manifest, architecture, request);
-  const auxiliary = auxiliaryParts(manifest, request, options.embedded ?? false);
+  const { encoder, decoding } = auxiliaryParts(manifest, request, options.embedded ?? false);
   const besides: PlanPart[] = [
-    { part: 'conditions', bytes: counts.conditions },
-    { part: 'activations', bytes: counts.activations + READ_AHEAD_BYTES },
+    { part: 'engine', bytes: ENGINE_BYTES },
     { part: 'sampler', bytes: SAMPLING_COPIES * 4 * request.sampleValues },
-    { part: 'picture', bytes: PICTURE_BYTES_A_PIXEL * request.width * request.height },
-    ...auxiliary,
+    ...encoder,
   ];
-  const fixed = counts.groups.filter(({ name }) => !name.startsWith('block.'));
-  const blocks = counts.groups.filter(({ name }) => name.startsWith('block.'));
-  const parts: PlanPart[] = [
-    { part: 'weights outside blocks', bytes: sum(fixed, ({ resident }) => resident) },
-    { part: `weights of ${blocks.length} blocks`, bytes: sum(blocks, ({ resident }) => resident) },
-    ...besides,
-  ];
-  const computing = sum(parts, ({ bytes }) => bytes);
-  const weights = sum(counts.groups, ({ resident }) => resident);
-  const shardBytes = sum(manifest.shards, ({ length }) => length);
-  const largestShard = Math.max(...manifest.shards.map(({ length }) => length));
-  const loading = weights + largestShard + sum(auxiliary, ({ bytes }) => bytes);
-  const room = memory - (computing - sum(blocks, ({ resident }) => resident));
-  const plan = planBlocks(blocks, { bytes: room });
-  const peak = Math.max(computing, loading);
-  const streams = peak > memory;
-  const streamed = streams ? plan : undefined;
-  // Everything that depends on the conditions alone reads every block once more, before the first step.
-  const passes = request.steps + 1;
-  const eachPass = streamed?.stream.length ?? 0;
-  const files = options.embedded ? manifest.files.filter(({ name }) => name === vae?.decoder) : manifest.files;
-  const fileBytes = sum(files, ({ length }) => length);
-  // The pointer and the manifest come first.
-  const objects = 2 + manifest.shards.length + sum(files, ({ parts: all }) => all.length);
-  const requests = { firstPicture: objects + passes * eachPass, nextPicture: passes * eachPass, eachPass };
-  const readBytes = streamed?.readBytes ?? 0;
-  const bytesRead = {
-    firstPicture: shardBytes + fileBytes + passes * readBytes,
-    nextPicture: passes * readBytes,
-    eachStep: readBytes,
+  const occupied = sum(besides, ({ bytes }) => bytes);
+  const planned = await planLayout(manifest, architecture, request, memory - occupied);
+  // Where nothing fits, it is told what would be needed.
+  const { layout } = planned.layout
+    ? planned
+    : await planLayout(manifest, architecture, request, Number.POSITIVE_INFINITY);
+  const { counts, plan, units, keep, largest } = layout!;
+  const all = sum(counts.units, (bytes) => bytes);
+  const blocks = planned.layout && {
+    ...blockCounts(units, plan),
+    plan,
+    keptConditions: keep,
   };
+  const parts: PlanPart[] = [
+    { part: 'weights outside blocks', bytes: counts.fixed },
+    { part: `weights of ${sum(units, (unit) => unit.blocks.length)} blocks`, bytes: all },
+    { part: 'conditions', bytes: counts.conditions },
+    { part: 'activations', bytes: counts.activations },
+    { part: 'a shard on its way', bytes: largest },
+    ...besides,
+    { part: 'picture', bytes: PICTURE_BYTES_A_PIXEL * request.width * request.height, apart: true },
+    ...decoding.map((part) => ({ ...part, apart: true as const })),
+  ];
+  const decodingPeak = sum([...encoder, ...decoding], ({ bytes }) => bytes);
+  const computing = counts.fixed + counts.conditions + counts.activations + occupied;
+  const whole = Math.max(computing + all + largest, decodingPeak);
+  const peak = Math.max(computing + bytesOf(plan), decodingPeak);
+  const least = Math.max(planned.least + occupied, decodingPeak);
+  const { requests, bytesRead, storeReads } = readsOf(options, request, units, planned.layout && plan);
   const msOf = ({ codes, floats }: Products) => 1000 * (codes / rate.codes + floats / rate.floats);
-  const cpuMs = { step: msOf(counts.step), picture: msOf(counts.begin) + request.steps * msOf(counts.step) };
-  const verdict: Verdict = !streams ? 'fits' : plan && plan.stream.length > 0 ? 'fits-when-streamed' : 'does-not-fit';
+  const step = msOf(counts.step) + (1000 * bytesRead.eachStep) / rate.hash;
+  const cpuMs = { step, picture: msOf(counts.begin) + request.steps * step };
+  const fits = planned.layout !== undefined && decodingPeak <= memory;
+  const verdict: Verdict = !fits ? 'does-not-fit' : plan.stream.length > 0 ? 'fits-when-streamed' : 'fits';
   const { width, height, steps, guidance, batch } = request;
   return {
     model: manifest.model,
     target: target.name,
     request: { width, height, steps, guidance, batch },
-    memory: { budget: memory, parts, peak, loading },
-    blocks: plan,
+    memory: { budget: memory, parts, peak, whole, least },
+    blocks,
     requests,
     bytesRead,
     products: { begin: counts.begin, step: counts.step },
     cpuMs,
-    price: priceOf(target, { cpuMs: cpuMs.picture, memory, reads: requests.nextPicture }),
-    ...judge(target, { verdict, peak, memory, requests: requests.firstPicture, cpuMs: cpuMs.picture, steps }),
+    price: priceOf(target, { cpuMs: cpuMs.picture, memory, reads: storeReads }),
+    ...judge(target, {
+      verdict,
+      least,
+      memory,
+      requests,
+      cpuMs: cpuMs.picture,
+      steps,
+      streamed: blocks?.streamed ?? 0,
+    }),
   };
+}
+
+/** What the engine takes before it holds anything: its self-test's memory. */
+const ENGINE_BYTES = 512 * 1024;
+
+function blockCounts(units: readonly Unit[], { stream }: BlockPlan): { stay: number; streamed: number } {
+  const chosen = new Set(stream);
+  const count = (is: boolean) => sum(units, ({ name, blocks }) => (chosen.has(name) === is ? blocks.length : 0));
+  return { stay: count(false), streamed: count(true) };
+}
+
+/** Requests and bytes, by the order in which the runtime reads. */
+function readsOf(
+  { manifest, target, embedded }: PlanOptions,
+  { steps }: PlannedRequest,
+  units: readonly Unit[],
+  plan: BlockPlan | undefined,
+): Pick<Plan, 'requests' | 'bytesRead'> & { storeReads: number } {
+  const { vae, conditioning } = manifest.pipeline;
+  const chosen = new Set(plan?.stream);
+  const streams = units.flatMap(({ name, tensors }) => (chosen.has(name) ? [...tensors.keys()] : []));
+  const files = embedded ? manifest.files.filter(({ name }) => name === vae?.decoder) : manifest.files;
+  const parts = sum(files, ({ parts: all }) => all.length);
+  const { hit, miss } = target.cacheCalls ?? { hit: 1, miss: 1 };
+  // Embeddings of prompts are kept where shards are.
+  const texts = target.cacheCalls && !embedded && conditioning.type === 'text' ? miss - 1 : 0;
+  // Streamed shards that are of something that stays as well are read once more; the manifest is content-addressed too.
+  const shards = manifest.shards.length;
+  const first = 1 + miss * (1 + shards + parts) + texts;
+  const requests = {
+    cold: first + hit * (steps - 1) * streams.length,
+    uncached: first + miss * (steps - 1) * streams.length,
+    warm: hit * steps * streams.length + texts,
+  };
+  const eachStep = plan?.readBytes ?? 0;
+  const bytes = sum(manifest.shards, ({ length }) => length) + sum(files, ({ length }) => length);
+  const bytesRead = { firstPicture: bytes + (steps - 1) * eachStep, nextPicture: steps * eachStep, eachStep };
+  return { requests, bytesRead, storeReads: steps * streams.length };
 }
 
 interface PlannedRequest {
@@ -161,101 +220,33 @@ function requestOf(options: PlanOptions, { geometry }: ConfiguredArchitecture): 
   const factor = manifest.pipeline.vae?.spatialFactor ?? 1;
   const { width = factor * geometry.sampleSize, height = factor * geometry.sampleSize } = options;
   const batch = isGuided(guidance) ? 2 : 1;
-  const [rows, columns] = [height / factor, width / factor];
-  const { conditioning } = manifest.pipeline;
-  const text = (tokens: number, channels: number) => {
-    const mask = new Int32Array(batch * tokens).fill(1);
-    return { count: batch, tokens, channels, data: new Float32Array(batch * tokens * channels), mask };
-  };
-  const given =
-    conditioning.type === 'text' && geometry.conditioning.kind === 'text'
-      ? {
-          text: text(conditioning.maxTokens, geometry.conditioning.channels),
-          resolution: new Float32Array(2 * batch),
-          aspectRatio: new Float32Array(batch),
-        }
-      : { labels: new Array<number>(batch).fill(0) };
+  const size = { height: height / factor, width: width / factor };
   return {
     ...{ width, height, steps, guidance, batch },
-    sampleValues: geometry.inChannels * rows * columns,
-    conditions: { batch, frames: 1, height: rows, width: columns, ...given },
+    sampleValues: geometry.inChannels * size.height * size.width,
+    conditions: emptyConditions(manifest, geometry, batch, size),
     timesteps: createSampler(manifest.sampler, steps).timesteps,
   };
 }
 
-interface Counts {
-  readonly groups: readonly BlockBytes[];
-  readonly conditions: number;
-  readonly activations: number;
-  readonly begin: Products;
-  readonly step: Products;
-}
-
-/** Loads a model of zeros and runs it once. */
-async function count(
-  manifest: Manifest,
-  architecture: ConfiguredArchitecture,
-  request: PlannedRequest,
-): Promise<Counts> {
-  const zeros = await zeroModel(manifest, architecture);
-  const engine = new CountingEngine();
-  const resident = new Map<string, number>();
-  let [at, group] = [engine.mark(), ''];
-  const close = () => {
-    resident.set(group, (resident.get(group) ?? 0) + engine.mark() - at);
-    at = engine.mark();
-  };
-  const { transformer } = await loadModel(zeros.store, zeros.manifest, engine, {
-    meter: new Meter(Number.POSITIVE_INFINITY),
-    concurrency: 1,
-    // Comes before the shard is used: what was allocated since the last is of the last.
-    onShard: (index) => {
-      close();
-      group = zeros.groups[index];
-    },
-  });
-  close();
-  resident.delete('');
-  const loaded = engine.mark();
-  engine.forget();
-  const session = transformer.begin(request.conditions, request.timesteps);
-  const begin = { ...engine.products };
-  const begun = engine.mark();
-  const beginPeak = engine.peak;
-  engine.forget();
-  const timesteps = new Float32Array(request.batch).fill(request.timesteps[0]);
-  await session.forward(new Float32Array(request.batch * request.sampleValues), timesteps);
-  const groups = [...resident].map(([name, bytes]) => ({
-    name,
-    resident: bytes,
-    read: zeros.groupBytes.get(name) ?? 0,
-  }));
-  return {
-    groups,
-    conditions: begun - loaded,
-    activations: Math.max(engine.peak, beginPeak) - begun,
-    begin,
-    step: { ...engine.products },
-  };
-}
-
-/** The text encoder and the VAE decoder: what onnxruntime holds for them, which it never gives back. */
+/**
+ * The text encoder and the VAE decoder: what onnxruntime holds for them, which it never gives back. The encoder runs before
+ * the network, the decoder after it, when the engine can go.
+ */
 function auxiliaryParts(
   { pipeline, files }: Manifest,
   { width, height }: PlannedRequest,
   embedded: boolean,
-): PlanPart[] {
+): { encoder: PlanPart[]; decoding: PlanPart[] } {
   const sizeOf = (name: string | undefined) => files.find((file) => file.name === name)?.length ?? 0;
   const { conditioning, vae } = pipeline;
   const encoder = embedded || conditioning.type !== 'text' ? 0 : sizeOf(conditioning.textEncoder);
-  const parts: PlanPart[] = [];
-  if (encoder > 0) parts.push({ part: 'text encoder', bytes: ORT_BYTES + encoder, estimated: true });
-  if (vae) {
-    const weights = sizeOf(vae.decoder) + (encoder > 0 ? 0 : ORT_BYTES);
-    const bytes = weights + VAE_COPIES * VAE_CHANNELS * 4 * width * height;
-    parts.push({ part: 'VAE decoder', bytes, estimated: true });
-  }
-  return parts;
+  const part = (name: string, bytes: number): PlanPart => ({ part: name, bytes, estimated: true });
+  const weights = sizeOf(vae?.decoder) + (encoder > 0 ? 0 : ORT_BYTES);
+  return {
+    encoder: encoder > 0 ? [part('text encoder', ORT_BYTES + encoder)] : [],
+    decoding: vae ? [part('VAE decoder', weights + VAE_COPIES * VAE_CHANNELS * 4 * width * height)] : [],
+  };
 }
 
 /** Of onnxruntime-web besides the model, as measured with an encoder of 17 MB. */
@@ -263,11 +254,12 @@ const ORT_BYTES = 39 * 2 ** 20;
 
 interface Found {
   readonly verdict: Verdict;
-  readonly peak: number;
+  readonly least: number;
   readonly memory: number;
-  readonly requests: number;
+  readonly requests: Plan['requests'];
   readonly cpuMs: number;
   readonly steps: number;
+  readonly streamed: number;
 }
 
 function judge(target: PlanTarget, found: Found): Pick<Plan, 'verdict' | 'problems' | 'notes'> {
@@ -275,11 +267,20 @@ function judge(target: PlanTarget, found: Found): Pick<Plan, 'verdict' | 'proble
   const { maxMemory = Number.POSITIVE_INFINITY, subrequests = Number.POSITIVE_INFINITY, cpuMs } = target;
   const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
   const ms = Math.round(found.cpuMs);
+  const { cold, uncached } = found.requests;
   if (found.memory > maxMemory) {
     problems.push(`${target.name} has ${mib(maxMemory)} of memory at most, not ${mib(found.memory)}`);
   }
-  if (found.requests > subrequests) {
-    problems.push(`${found.requests} requests for the first picture, ${target.name} permits ${subrequests}`);
+  if (found.verdict === 'does-not-fit') {
+    const advice = 'take fewer bits, a smaller size, or a place with more memory';
+    problems.push(`${mib(found.least)} are needed even with one block at a time, of ${mib(found.memory)}: ${advice}`);
+  }
+  if (cold > subrequests) {
+    problems.push(`${cold} requests for the first picture, ${target.name} permits ${subrequests}: take fewer steps`);
+  } else if (uncached > subrequests) {
+    notes.push(
+      `where the cache keeps nothing a picture is ${uncached} requests, ${target.name} permits ${subrequests}`,
+    );
   }
   if (cpuMs && ms > cpuMs.most) {
     problems.push(
@@ -288,14 +289,10 @@ function judge(target: PlanTarget, found: Found): Pick<Plan, 'verdict' | 'proble
   } else if (cpuMs && ms > cpuMs.usual) {
     notes.push(`${ms} ms of CPU need a higher limit than the usual ${cpuMs.usual}; up to ${cpuMs.most} can be set`);
   }
-  const verdict = problems.length > 0 ? 'does-not-fit' : found.verdict;
-  if (found.verdict !== 'fits') {
-    const streamed = found.verdict === 'fits-when-streamed' ? '; or blocks streamed, which is not done yet' : '';
-    problems.push(
-      `${mib(found.peak)} are needed of ${mib(found.memory)}: take fewer bits, a smaller size, or a place with more memory${streamed}`,
-    );
+  if (found.verdict === 'fits-when-streamed') {
+    notes.push(`not all blocks fit: ${found.streamed} are read again in every step, while others compute`);
   }
-  return { verdict, problems, notes };
+  return { verdict: problems.length > 0 ? 'does-not-fit' : found.verdict, problems, notes };
 }
 
 const sum = <T>(items: readonly T[], of: (item: T) => number) => items.reduce((total, item) => total + of(item), 0);

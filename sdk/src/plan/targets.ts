@@ -26,8 +26,10 @@ export interface PlanTarget {
   readonly maxMemory?: number;
   /** Of a request, in milliseconds: without being asked for, and at most. */
   readonly cpuMs?: { readonly usual: number; readonly most: number };
-  /** Requests to other places in one request. */
+  /** Requests to other places in one request, calls of the Cache API and of a bucket included. */
   readonly subrequests?: number;
+  /** Where shards go through a cache whose calls are requests too: what is there is one; what is not is asked for, fetched, kept. */
+  readonly cacheCalls?: { readonly hit: number; readonly miss: number };
   /** Bytes of memory that come with a whole processor; with less comes less of one. */
   readonly memoryPerCpu?: number;
   readonly prices?: Prices;
@@ -45,6 +47,8 @@ const CLOUDFLARE = {
   ],
 };
 
+const CACHE_API = { hit: 1, miss: 3 };
+
 export const planTargets: readonly PlanTarget[] = [
   {
     name: 'cloudflare-workers',
@@ -53,6 +57,7 @@ export const planTargets: readonly PlanTarget[] = [
     maxMemory: 128 * MIB,
     cpuMs: { usual: 30 * SECOND, most: 5 * MINUTE },
     subrequests: 10_000,
+    cacheCalls: CACHE_API,
     prices: { millionRequests: 0.3, millionCpuMs: 0.02, millionReads: 0.36, ...CLOUDFLARE },
   },
   {
@@ -62,6 +67,7 @@ export const planTargets: readonly PlanTarget[] = [
     maxMemory: 128 * MIB,
     cpuMs: { usual: 10, most: 10 },
     subrequests: 50,
+    cacheCalls: CACHE_API,
     prices: { millionRequests: 0, millionCpuMs: 0, millionReads: 0, ...CLOUDFLARE },
   },
   {

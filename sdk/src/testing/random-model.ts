@@ -7,6 +7,7 @@ import { floatToHalf } from '@edge-dit/runtime/format/half';
 import { manifestKey, pointerKey, shardKey } from '@edge-dit/runtime/format/keys';
 import { type Manifest, serializeManifest } from '@edge-dit/runtime/format/manifest';
 import { type PackTensor, packShards } from '@edge-dit/runtime/format/pack';
+import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
 import { architectureByName } from '@edge-dit/runtime/models/index';
 import { scaleName, zeroName } from '@edge-dit/runtime/models/weights';
 import type { WritableStore } from '@edge-dit/runtime/stores/store';
@@ -25,6 +26,10 @@ export interface RandomModelOptions {
   readonly model: string;
   readonly seed: number;
   readonly bits?: 4 | 8;
+  /** Layers that make adaLN's vectors in codes of 8 bits, with float activations; in float16 without it. */
+  readonly codedModulation?: boolean;
+  /** Of a prompt. Default 8. */
+  readonly maxTokens?: number;
   readonly architecture?: string;
   readonly config?: Readonly<Record<string, unknown>>;
   /** Of the scheduler. */
@@ -46,6 +51,9 @@ const SMALL = {
 
 export async function randomModel(options: RandomModelOptions): Promise<RandomModel> {
   const { model, seed, bits = 4, architecture = 'PixArtTransformer2DModel', config = SMALL } = options;
+  const { codedModulation = false, maxTokens = 8 } = options;
+  const bitsOf = (role: LinearSpec['role']) =>
+    role === 'body' ? bits : role === 'modulation' && codedModulation ? 8 : undefined;
   const { linears, tables, geometry } = architectureByName(architecture).configure(config);
   const groups = [...new Set([...linears, ...tables].map(({ group }) => group))];
   const rank = (group: string) => ['start', 'end'].indexOf(group) + 1 || 1.5;
@@ -66,14 +74,14 @@ export async function randomModel(options: RandomModelOptions): Promise<RandomMo
       .filter((linear) => linear.group === group)
       .flatMap(({ name, outFeatures, inFeatures, bias, role }) => {
         const size = 1 / Math.sqrt(inFeatures);
-        const weight =
-          role !== 'body'
-            ? [float(`${name}.weight`, [outFeatures, inFeatures], group, size)]
-            : [
-                bytesOf(`${name}.weight`, [outFeatures, inFeatures], group, `u${bits}-8x4`),
-                float(scaleName(name), [outFeatures], group, size / 2 ** (bits - 1)),
-                { ...bytesOf(zeroName(name), [outFeatures], group, 'u8'), bytes: middle(outFeatures, bits) },
-              ];
+        const width = bitsOf(role);
+        const weight = !width
+          ? [float(`${name}.weight`, [outFeatures, inFeatures], group, size)]
+          : [
+              bytesOf(`${name}.weight`, [outFeatures, inFeatures], group, `u${width}-8x4`),
+              float(scaleName(name), [outFeatures], group, size / 2 ** (width - 1)),
+              { ...bytesOf(zeroName(name), [outFeatures], group, 'u8'), bytes: middle(outFeatures, width) },
+            ];
         return [...weight, ...(bias ? [float(`${name}.bias`, [outFeatures], group, 0.1)] : [])];
       }),
     ...tables.filter((table) => table.group === group).map(({ name, shape }) => float(name, shape, group, 0.1)),
@@ -100,7 +108,7 @@ export async function randomModel(options: RandomModelOptions): Promise<RandomMo
       space: 'pixel',
       conditioning:
         conditioning.kind === 'text'
-          ? { type: 'text', maxTokens: 8, channels: conditioning.channels }
+          ? { type: 'text', maxTokens, channels: conditioning.channels }
           : { type: 'class', count: conditioning.classes },
     },
     tensors: records,
@@ -110,9 +118,10 @@ export async function randomModel(options: RandomModelOptions): Promise<RandomMo
       recipe: `random-w${bits}`,
       activations: 'int8, asymmetric, per token, dynamic',
       attention: 'int8',
-      layers: linears
-        .filter(({ role }) => role === 'body')
-        .map(({ name }) => ({ name, weightBits: bits, activationBits: 8 })),
+      layers: linears.flatMap(({ name, role }) => {
+        const width = bitsOf(role);
+        return width ? [{ name, weightBits: width, activationBits: role === 'body' ? 8 : 32 }] : [];
+      }),
       floatBytes16: 2 * linears.reduce((sum, { outFeatures, inFeatures }) => sum + outFeatures * inFeatures, 0),
     },
   };

@@ -170,7 +170,9 @@ async function generate(
       signal,
       onBytes: (count) => {
         bar ??= output.progress('loading', sumOf(pipeline.manifest.shards), 'bytes');
-        bar.update((received += count));
+        // What streams comes more than once.
+        received = Math.min(received + count, sumOf(pipeline.manifest.shards));
+        bar.update(received);
       },
       onStep: (step, steps) => {
         if (step === 1) {
@@ -186,6 +188,13 @@ async function generate(
 }
 
 const sumOf = (shards: readonly { readonly length: number }[]) => shards.reduce((sum, { length }) => sum + length, 0);
+
+function streamedOf({ streaming, meter }: Pipeline): string[] {
+  if (!streaming?.streamed) return [];
+  const { streamed, blocks, bytesEachStep } = streaming;
+  const read = `${streamed} of ${blocks} blocks did not fit and were read in every step, ${shortBytes(bytesEachStep)}`;
+  return [`  ${read}; a --memory above ${shortBytes(meter.budget)} makes that less`];
+}
 
 function numbered(path: string, number: number): string {
   const extension = extname(path);
@@ -206,6 +215,7 @@ function report(pictures: readonly Picture[], pipeline: Pipeline, output: Output
       guidance,
       peakBytes: meter.peak,
       memoryBytes: meter.budget,
+      streaming: pipeline.streaming,
       pictures: pictures.map(({ path, bytes, sha256, generated: { seed, width, height, timings } }) => ({
         path,
         seed,
@@ -224,6 +234,7 @@ function report(pictures: readonly Picture[], pipeline: Pipeline, output: Output
           .join(', ')}`,
       ]),
       `${manifest.model}: ${steps} steps, guidance ${guidance}, ${name}, at most ${shortBytes(meter.peak)} of ${shortBytes(meter.budget)}`,
+      ...streamedOf(pipeline),
       ...notes.map((note) => `  ${note}`),
     ],
     brief: pictures.map(({ path }) => path),

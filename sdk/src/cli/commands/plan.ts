@@ -2,7 +2,7 @@
 import { loadManifest } from '@edge-dit/runtime/load-manifest';
 import type { Command } from 'commander';
 import { resolveModel } from '../../model-reference.ts';
-import { measureRate, type Rate } from '../../plan/measure-rate.ts';
+import { measureHash, measureRate, type Rate } from '../../plan/measure-rate.ts';
 import { type Plan, planModel } from '../../plan/plan.ts';
 import { planTargetByName, planTargets } from '../../plan/targets.ts';
 import { byteSize, integer, lookup, number } from '../option-values.ts';
@@ -30,7 +30,7 @@ export function addPlan(program: Command, session: Session): Command {
     .command('plan')
     .summary('say whether a model fits a place, and what a picture costs there')
     .description(
-      'Computes, from the manifest alone, the memory, requests, CPU time and list price of a picture. Exit code 1 where it does not fit.',
+      'Computes, from the manifest alone, the memory, requests, CPU time and list price of a picture, and which blocks would be streamed. Exit code 1 where it does not fit.',
     )
     .argument('<model>', '<store>/<name>, <store>#<name>, or a store that holds one model')
     .requiredOption('--target <name>', `where it is to run: ${names}`, lookup(planTargetByName))
@@ -63,7 +63,7 @@ async function run(reference: string, flags: PlanFlags, session: Session): Promi
   const { manifest, digest } = await loadManifest(store, model, { signal });
   const { rate, source } = await rateOf(flags);
   const plan = await planModel({ ...request, manifest, target, memory, rate });
-  if (plan.verdict !== 'fits') session.checkFailed();
+  if (plan.verdict === 'does-not-fit') session.checkFailed();
   output.result({
     json: { store: store.name, digest, rate: { ...rate, source }, ...plan },
     text: [`${model} on ${target.name} (${target.summary})`, ...describe(plan, rate, source)],
@@ -73,11 +73,11 @@ async function run(reference: string, flags: PlanFlags, session: Session): Promi
 
 async function rateOf({ rate, floatRate }: PlanFlags): Promise<{ rate: Rate; source: string }> {
   if (rate !== undefined) {
-    const given = { codes: GIGA * rate, floats: GIGA * (floatRate ?? rate / 5) };
+    const given = { codes: GIGA * rate, floats: GIGA * (floatRate ?? rate / 5), hash: await measureHash() };
     return { rate: given, source: 'given' };
   }
-  const { codes, floats, engine } = await measureRate();
-  const measured = { codes, floats: floatRate === undefined ? floats : GIGA * floatRate };
+  const { codes, floats, hash, engine } = await measureRate();
+  const measured = { codes, hash, floats: floatRate === undefined ? floats : GIGA * floatRate };
   return { rate: measured, source: `measured here, ${engine}, one thread` };
 }
 
@@ -85,26 +85,24 @@ function describe(plan: Plan, rate: Rate, source: string): string[] {
   const { request, memory, blocks, requests, bytesRead, cpuMs, price } = plan;
   const { codes, floats } = plan.products.step;
   const giga = (value: number) => (value / GIGA).toFixed(value < 10 * GIGA ? 2 : 0);
-  const streamed = memory.peak > memory.budget ? blocks : undefined;
   const facts: [string, string | undefined][] = [
     [
       'picture',
       `${request.width} x ${request.height}, ${plural(request.steps, 'step')}, guidance ${request.guidance} (batch ${request.batch})`,
     ],
-    ['memory', `${longBytes(memory.peak)} of ${longBytes(memory.budget)}`],
-    ['loading', `${longBytes(memory.loading)} at most, with one shard on its way`],
-    ['blocks', blocksOf(streamed, memory.peak > memory.budget)],
     [
-      'requests',
-      `${counted(requests.firstPicture)} for the first picture, ${counted(requests.nextPicture)} for each after it`,
+      'memory',
+      `${longBytes(memory.peak)} of ${longBytes(memory.budget)}; ${longBytes(memory.whole)} with every block there`,
     ],
+    ['blocks', blocksOf(blocks)],
+    ['requests', requestsOf(requests)],
     [
       'bytes read',
       `${shortBytes(bytesRead.firstPicture)} for the first picture${bytesRead.eachStep > 0 ? `, ${shortBytes(bytesRead.eachStep)} in each step` : ''}`,
     ],
     ['products', `${giga(codes)} G of codes and ${giga(floats)} G of floats in a step`],
-    ['rate', `${giga(rate.codes)} G/s and ${giga(rate.floats)} G/s (${source})`],
-    ['CPU time', `${duration(cpuMs.step)} a step, ${duration(cpuMs.picture)} a picture, of the products alone`],
+    ['rate', `${giga(rate.codes)} G/s and ${giga(rate.floats)} G/s (${source}), SHA-256 ${shortBytes(rate.hash)}/s`],
+    ['CPU time', `${duration(cpuMs.step)} a step, ${duration(cpuMs.picture)} a picture, of products and digests alone`],
     [
       'price',
       price &&
@@ -116,7 +114,10 @@ function describe(plan: Plan, rate: Rate, source: string): string[] {
   return [
     ...table([
       ['memory', 'bytes'],
-      ...memory.parts.map(({ part, bytes, estimated }) => [estimated ? `${part} (estimated)` : part, counted(bytes)]),
+      ...memory.parts.map(({ part, bytes, estimated, apart }) => [
+        `${part}${estimated ? ' (estimated)' : ''}${apart ? ', afterwards' : ''}`,
+        counted(bytes),
+      ]),
     ]),
     '',
     ...facts.flatMap(([name, value]) => (value === undefined ? [] : [`  ${name.padEnd(10)}  ${value}`])),
@@ -126,13 +127,19 @@ function describe(plan: Plan, rate: Rate, source: string): string[] {
 
 const VERDICTS: Readonly<Record<Plan['verdict'], string>> = {
   fits: 'it fits',
-  'fits-when-streamed': 'IT DOES NOT FIT, and would if blocks were streamed',
+  'fits-when-streamed': 'it fits, with blocks streamed',
   'does-not-fit': 'IT DOES NOT FIT',
 };
 
-function blocksOf(plan: Plan['blocks'], needed: boolean): string {
-  if (!needed) return 'all stay in memory';
-  if (plan === undefined) return 'not even one at a time fits';
-  const { stay, stream, bufferBytes, readBytes } = plan;
-  return `${stay.length} stay, ${stream.length} would be streamed through ${shortBytes(bufferBytes)}, reading ${shortBytes(readBytes)} in each step`;
+function blocksOf(blocks: Plan['blocks']): string {
+  if (blocks === undefined) return 'not even one at a time fits';
+  const { stay, streamed, plan, keptConditions } = blocks;
+  if (streamed === 0) return 'all stay in memory';
+  const anew = keptConditions ? '' : '; what they make of the text is made anew in each step';
+  return `${stay} stay, ${streamed} are streamed through ${shortBytes(plan.placeBytes + plan.windowBytes)}, reading ${shortBytes(plan.readBytes)} in each step${anew}`;
+}
+
+function requestsOf({ cold, uncached, warm }: Plan['requests']): string {
+  const worst = uncached === cold ? '' : ` (${counted(uncached)} where the cache keeps nothing)`;
+  return `${counted(cold)} for the first picture${worst}, ${counted(warm)} for each after it`;
 }

@@ -2,10 +2,11 @@
  * The engine of the edge without its memory: it runs the same code, allocates addresses only, and counts bytes and products.
  * So a plan is not a second description of what the engine does, which would be wrong sooner or later.
  */
-import { WasmEngine } from '@edge-dit/runtime/engines/wasm';
-import { WasmMemory } from '@edge-dit/runtime/engines/wasm-memory';
-import { Meter } from '@edge-dit/runtime/meter';
 import type { Kernels } from '@edge-dit/wasm-kernels';
+import type { Tensor } from '../engines/engine.ts';
+import { WasmEngine } from '../engines/wasm.ts';
+import { type Region, WasmMemory } from '../engines/wasm-memory.ts';
+import { Meter } from '../meter.ts';
 
 /** Multiplications with an addition. */
 export interface Products {
@@ -14,40 +15,33 @@ export interface Products {
   floats: number;
 }
 
-const ALIGNMENT = 64;
+const NOTHING = new Float32Array(0);
 
 /** Addresses as `WasmMemory` gives them; all of them lead to the same few bytes, whose values mean nothing. */
 class CountingMemory extends WasmMemory {
-  #top = super.top;
-  #peak = this.#top;
+  /** The highest address that was asked for. */
+  peak = 0;
+  /** The last region. */
+  reserved: Region = { at: 0, end: 0, top: 0 };
   #scratch = new ArrayBuffer(0);
 
   constructor() {
     super(new Meter(Number.POSITIVE_INFINITY));
   }
 
-  override get bytes(): number {
-    return this.#peak;
+  protected override ensure(bytes: number): void {
+    this.peak = Math.max(this.peak, bytes);
   }
 
-  override get top(): number {
-    return this.#top;
+  /** Without an end: how much is allocated in it is the question. */
+  override reserve(): Region {
+    this.reserved = { at: 0, end: Number.POSITIVE_INFINITY, top: 0 };
+    return this.reserved;
   }
 
-  override allocate(bytes: number): number {
-    const at = this.#top;
-    this.#top = Math.ceil((at + bytes) / ALIGNMENT) * ALIGNMENT;
-    this.#peak = Math.max(this.#peak, this.#top);
-    return at;
-  }
-
-  override release(top: number): void {
-    this.#top = top;
-  }
-
-  /** From now on, `bytes` is the most since then. */
-  forget(): void {
-    this.#peak = this.#top;
+  /** Only the length is asked for. */
+  override place({ length }: Uint8Array): number {
+    return this.allocate(length);
   }
 
   override u8(_at: number, length: number): Uint8Array {
@@ -63,7 +57,7 @@ class CountingMemory extends WasmMemory {
   }
 
   #room(bytes: number): ArrayBuffer {
-    if (this.#scratch.byteLength < bytes) this.#scratch = new ArrayBuffer(2 ** Math.ceil(Math.log2(bytes)));
+    if (this.#scratch.byteLength < bytes) this.#scratch = new ArrayBuffer(2 * bytes);
     return this.#scratch;
   }
 }
@@ -80,15 +74,26 @@ export class CountingEngine extends WasmEngine {
     this.#memory = memory;
   }
 
-  /** The most bytes since `forget`. */
+  /** The most bytes since `forget`, with those that kernels may read beyond an activation. */
   get peak(): number {
-    return this.#memory.bytes;
+    return this.#memory.peak;
   }
 
   forget(): void {
-    this.#memory.forget();
+    this.#memory.peak = 0;
     this.products.codes = 0;
     this.products.floats = 0;
+  }
+
+  /** Values are not looked at. */
+  override input(_values: Float32Array, shape: readonly number[]): Tensor {
+    return super.input(NOTHING, shape);
+  }
+
+  /** Bytes of a place for what `make` makes. */
+  placeBytes(make: () => void): number {
+    this.place(0).fill(make);
+    return this.#memory.reserved.top;
   }
 }
 

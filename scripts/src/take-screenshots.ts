@@ -18,9 +18,10 @@ const GALLERY = [
   ['red apple', 'fluent 3d', 1],
 ] as const;
 
+const MARGIN = 12;
 const SHOTS = [
-  { name: 'playground-light', viewport: { width: 1120, height: 860 }, colorScheme: 'light' },
-  { name: 'playground-dark', viewport: { width: 1120, height: 860 }, colorScheme: 'dark' },
+  { name: 'playground-light', viewport: { width: 1120, height: 900 }, colorScheme: 'light' },
+  { name: 'playground-dark', viewport: { width: 1120, height: 900 }, colorScheme: 'dark' },
   { name: 'playground-phone', viewport: { width: 390, height: 844 }, colorScheme: 'light' },
 ] as const;
 
@@ -51,8 +52,10 @@ try {
     await page.setViewportSize(viewport);
     await page.emulateMedia({ colorScheme });
     await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
-    await page.evaluate(() => scrollTo(0, 0));
-    await page.screenshot({ path: join(root, 'docs/images', `${name}.png`), fullPage: true });
+    // On a phone the picture is below the form.
+    const top = (await page.locator('#stage').boundingBox())!.y;
+    await page.evaluate((y) => scrollBy(0, y), top > viewport.height / 2 ? top - MARGIN : 0);
+    await page.screenshot({ path: join(root, 'docs/images', `${name}.png`) });
   }
 } finally {
   await browser.close();

@@ -8,6 +8,6 @@ export const deno: BundleTarget = {
   host: 'server',
   mainName: 'server',
   next: (outdir) => [
-    `SHARDS_URL=./models MODELS=emoji-w4a8 deno serve --allow-env --allow-read --allow-net ${outdir}/server.mjs`,
+    `SHARDS_URL=./models MODELS=emoji-w4a8 deno serve --host 127.0.0.1 --allow-env --allow-read --allow-net ${outdir}/server.mjs`,
   ],
 };

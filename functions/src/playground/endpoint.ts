@@ -1,25 +1,10 @@
 /** The endpoint as the page asks it: models, and one picture as a stream of events. */
 import { createParser } from 'eventsource-parser';
+import type { Events, ModelsAnswer, PictureData } from '../api/answers.ts';
+import type { ModelDescription } from '../describe-model.ts';
+import type { FieldError, ProblemDetails } from '../problem.ts';
 
-export interface Model {
-  readonly id: string;
-  readonly digest: string;
-  readonly recipe: string | null;
-  readonly bytes: { readonly shards: number; readonly files: number };
-  readonly size: {
-    readonly width: number;
-    readonly height: number;
-    readonly multipleOf: number;
-    readonly fixed: boolean;
-  };
-  readonly defaults: { readonly steps: number; readonly guidance: number };
-  readonly conditioning:
-    | { readonly type: 'text' }
-    | { readonly type: 'class'; readonly count: number; readonly names?: readonly string[] };
-  readonly prompting?: { readonly styles?: readonly string[]; readonly examples?: readonly string[] };
-  readonly license?: string;
-  readonly attribution?: string;
-}
+export type Model = ModelDescription;
 
 /** The body of `POST /generate`. */
 export interface Settings {
@@ -34,16 +19,10 @@ export interface Settings {
   readonly height?: number;
 }
 
-interface PictureData {
-  readonly seed: number;
-  readonly content_type: string;
-  readonly data: string;
-}
-
 export interface Watcher {
   /** The work has begun; a model that is cold is loaded first. */
   started(): void;
-  progressed(progress: { readonly step: number; readonly of: number; readonly eta: number | null }): void;
+  progressed(progress: Events['progress']): void;
   /** A small picture of what is there so far, as an address. */
   previewed(url: string): void;
 }
@@ -52,15 +31,11 @@ export interface Watcher {
 export class Refusal extends Error {
   readonly status: number;
   readonly title: string;
-  readonly fields: readonly { readonly pointer: string; readonly detail: string }[];
+  readonly fields: readonly FieldError[];
   /** Seconds. */
   readonly retryAfter: number | undefined;
 
-  constructor(
-    status: number,
-    problem: { title?: string; detail?: string; errors?: Refusal['fields'] },
-    retryAfter?: number,
-  ) {
+  constructor(status: number, problem: Partial<ProblemDetails>, retryAfter?: number) {
     super(problem.detail ?? `The endpoint answered with status ${status}.`);
     this.status = status;
     this.title = problem.title ?? 'The endpoint failed';
@@ -75,11 +50,11 @@ const authorization = (key: ApiKey): Record<string, string> => (key ? { authoriz
 
 export async function listModels(key: ApiKey): Promise<Model[]> {
   const response = await ask('/models', { headers: authorization(key) });
-  const { models } = (await response.json()) as { models: (Model & { problem?: { detail: string } })[] };
-  const usable = models.filter(({ problem }) => problem === undefined);
-  if (usable.length === 0)
-    throw new Refusal(502, { title: 'No model can be used', detail: models[0]?.problem?.detail });
-  return usable;
+  const { models } = (await response.json()) as ModelsAnswer;
+  const usable = models.flatMap((model) => ('problem' in model ? [] : [model]));
+  if (usable.length > 0) return usable;
+  const [broken] = models;
+  throw new Refusal(502, { title: 'No model can be used', detail: 'problem' in broken ? broken.problem.detail : '' });
 }
 
 /** @throws Refusal; what `signal` says, when it aborts */
@@ -92,15 +67,17 @@ export async function draw(settings: Settings, key: ApiKey, watcher: Watcher, si
   });
   let picture: PictureData | undefined;
   let refusal: Refusal | undefined;
-  const parser = createParser({
-    onEvent({ event, data }) {
-      const value = JSON.parse(data);
-      if (event === 'start') watcher.started();
-      else if (event === 'progress') watcher.progressed(value);
-      else if (event === 'preview') watcher.previewed(`data:${value.content_type};base64,${value.data}`);
-      else if (event === 'completed') picture = value.pictures[0];
-      else if (event === 'error') refusal = new Refusal(value.status, value);
+  const listeners: { readonly [Name in keyof Events]: (data: Events[Name]) => void } = {
+    start: () => watcher.started(),
+    progress: (progress) => watcher.progressed(progress),
+    preview: ({ content_type: type, data }) => watcher.previewed(`data:${type};base64,${data}`),
+    completed: ({ pictures }) => ([picture] = pictures),
+    error: (problem) => {
+      refusal = new Refusal(problem.status, problem);
     },
+  };
+  const parser = createParser({
+    onEvent: ({ event, data }) => listeners[event as keyof Events]?.(JSON.parse(data)),
   });
   const text = response.body!.pipeThrough(
     new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>,

@@ -1,6 +1,6 @@
 /** The playground: a prompt in, a picture of this endpoint out, step by step; and the same request for elsewhere. */
 import { byId, input, make, say, show } from './elements.ts';
-import { draw, listModels, type Model, Refusal, type Settings } from './endpoint.ts';
+import { draw, listModels, type Model, Refusal, type Settings, type Watcher } from './endpoint.ts';
 import { fitTo, randomSeed, readSettings, sayRefusal, setRange, subjectOf, writeSettings } from './form.ts';
 import { type Entry, forget, keep, openGallery } from './gallery.ts';
 import { asCurl, asTypeScript } from './snippets.ts';
@@ -51,10 +51,10 @@ async function generate(): Promise<void> {
   stage.busy(true);
   const started = performance.now();
   try {
-    const watcher = {
+    const watcher: Watcher = {
       started: () => stage.loading(chosen),
-      progressed: ({ step, of, eta }: { step: number; of: number; eta: number | null }) => stage.advance(step, of, eta),
-      previewed: (url: string) => stage.preview(url, subject),
+      progressed: ({ step, of, eta }) => stage.advance(step, of, eta),
+      previewed: (url) => stage.preview(url, subject),
     };
     const picture = await draw(settings, key(), watcher, signal);
     const took = performance.now() - started;

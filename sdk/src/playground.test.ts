@@ -259,7 +259,7 @@ describe('the playground', { skip }, () => {
       await page.getByRole('slider', { name: 'Steps' }).fill('1');
       await page.getByRole('button', { name: 'Generate' }).click();
       await finished(page);
-      assert.equal(await page.locator('figcaption').innerText(), 'class 3');
+      assert.equal(await page.locator('#caption').innerText(), 'class 3');
       assert.equal(await page.getByRole('alert').innerText(), '');
     } finally {
       await context.close();

@@ -13,9 +13,9 @@ import { documentOf, startCli } from '@edge-dit/sdk/cli/testing/run-cli';
 import { openWritableStore } from '@edge-dit/sdk/stores';
 import { watchPeakMemory } from '@edge-dit/sdk/testing/peak-memory';
 import { writeRandomCheckpoint } from '@edge-dit/sdk/testing/random-checkpoint';
+import { largePixart } from './large-pixart.ts';
 import { root } from './repository.ts';
 
-/** 24 blocks of 42 MB, and 40 MB outside them. */
 const LAYERS = 24;
 const MOST_BYTES = 2 ** 30;
 const { values } = parseArgs({ options: { layers: { type: 'string', default: String(LAYERS) } } });
@@ -27,16 +27,7 @@ if (endpoint === undefined) {
 }
 const folder = mkdtempSync(join(tmpdir(), 'edge-dit-large-'));
 const checkpoint = join(folder, 'checkpoint');
-const config = {
-  num_attention_heads: 16,
-  attention_head_dim: 72,
-  in_channels: 3,
-  out_channels: 6,
-  num_layers: layers,
-  cross_attention_dim: 1152,
-  caption_channels: 4096,
-  sample_size: 32,
-};
+const config = largePixart(layers);
 const mb = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
 const bucket = `evidence-large-${process.pid}-${Date.now()}`;
 try {

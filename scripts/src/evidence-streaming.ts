@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { median } from '@edge-dit/sdk/bench/report/figures';
 import { openStreamingWorker } from '@edge-dit/sdk/testing/open-streaming-worker';
 import { randomModel } from '@edge-dit/sdk/testing/random-model';
+import { largePixart } from './large-pixart.ts';
 import { root } from './repository.ts';
 
 const LAYERS = 36;
@@ -18,18 +19,7 @@ const layers = Number(values.layers);
 const MIB = 2 ** 20;
 const [BUDGET, WHOLE] = [128 * MIB, 1024 * MIB];
 const model = 'streaming';
-/** PixArt-alpha at 256 pixels, with more layers: 16 heads of 72 channels, 256 tokens of the picture, 120 of the text. */
-const config = {
-  num_attention_heads: 16,
-  attention_head_dim: 72,
-  in_channels: 3,
-  out_channels: 6,
-  num_layers: layers,
-  cross_attention_dim: 1152,
-  caption_channels: 4096,
-  sample_size: 32,
-  patch_size: 2,
-};
+const config = largePixart(layers);
 
 console.log(`making ${layers} blocks of random 4-bit weights`);
 const random = await randomModel({ model, seed: 1, config, codedModulation: true, maxTokens: 120 });

@@ -183,6 +183,27 @@ describe('while blocks come', () => {
     await assert.rejects(cannot.generate(request), /cannot stream blocks/);
   });
 
+  for (const { name, model, asked } of models) {
+    test(`${name}: whatever the budget, it is refused at once or kept`, async () => {
+      const store = await memory(model);
+      const small: GenerateRequest = { ...asked, seed: 5, steps: 1, guidance: 1, width: 4, height: 4 };
+      let pictures = 0;
+      for (let budget = 2 * MIB; budget < 16 * MIB; budget += 0.87 * MIB) {
+        for (const wanted of [{ ...small, width: undefined, height: undefined }, small]) {
+          if (name.endsWith('facebookresearch') && wanted === small) continue;
+          const pipeline = await open(store, budget);
+          await pipeline.generate(wanted).then(
+            () => pictures++,
+            (error) => assert.match(error.message, /even when its blocks are read one at a time/),
+          );
+          assert.ok(pipeline.meter.peak <= budget);
+          await pipeline.close();
+        }
+      }
+      assert.ok(pictures > 5, `${pictures} pictures`);
+    });
+  }
+
   test('a larger picture takes memory from blocks, and nothing from the next one', async () => {
     const pipeline = await open(await memory(), 9.5 * MIB);
     assert.deepEqual((await pipeline.generate(request)).values, (await expected).values);

@@ -3,6 +3,7 @@
  * out. It is the real network over an engine that counts (`counting-engine.ts`).
  */
 import type { LinearSource } from '../engines/engine.ts';
+import { READ_AHEAD_BYTES } from '../engines/wasm-memory.ts';
 import { EdgeDitError } from '../errors.ts';
 import { GROUP_RECORD_BYTES } from '../format/code-groups.ts';
 import { encodingByName } from '../format/encodings.ts';
@@ -32,6 +33,8 @@ export interface ModelCounts {
   readonly fixed: number;
   /** Of each unit in a place. */
   readonly units: readonly number[];
+  /** Above what is there when layers are made, at most. */
+  readonly making: number;
   /** From the beginning of a request to its end. */
   readonly conditions: number;
   /** At most, above those. */
@@ -57,6 +60,13 @@ export async function countModel(
   weights.add(fixed);
   const loaded = engine.mark();
   const unitBytes = units.map((unit) => engine.placeBytes(() => weights.add(unit)));
+  const making = engine.peak - loaded;
+  // Layers are made between blocks, above the activations that are held there.
+  weights.arrivals.ready = async () => {
+    const mark = engine.mark();
+    engine.input(EMPTY, [(making - READ_AHEAD_BYTES) / 4]);
+    engine.release(mark);
+  };
   engine.forget();
   const session = architecture.build(weights, engine).begin(conditions, timesteps);
   const begun = engine.mark();
@@ -73,6 +83,7 @@ export async function countModel(
   return {
     fixed: loaded - empty,
     units: unitBytes,
+    making,
     conditions: begun - loaded,
     activations: engine.peak - begun,
     // What the first forward made besides is kept: it belongs to the beginning.
@@ -86,7 +97,7 @@ const less = (a: Products, b: Products): Products => ({ codes: a.codes - b.codes
 /** Layers of the right sizes without any values. */
 class HollowWeights implements ModelWeights {
   readonly attention;
-  readonly arrivals;
+  readonly arrivals: { readonly keep: boolean; ready: () => Promise<void> };
   readonly #engine: CountingEngine;
   readonly #records: ReadonlyMap<string, TensorRecord>;
   readonly #activationBits: ReturnType<typeof activationBitsOf>;

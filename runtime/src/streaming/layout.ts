@@ -38,7 +38,7 @@ export async function planLayout(
     const counts = await countModel(manifest, architecture, divided, { ...request, keep });
     const blocks = unitBytes(manifest, divided, counts);
     const besides = counts.fixed + counts.conditions + counts.activations;
-    const plan = planBlocks(blocks, { bytes: room - besides, loading: room - counts.fixed, largest });
+    const plan = planBlocks(blocks, { bytes: room - besides, loading: room - counts.fixed - counts.making, largest });
     least = Math.min(least, besides + Math.max(0, ...counts.units) + largest);
     if (plan) return { layout: { ...divided, plan, keep, counts, largest }, least };
   }

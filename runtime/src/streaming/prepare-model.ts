@@ -92,7 +92,7 @@ export async function prepareModel(options: Preparation): Promise<PreparedModel>
     start(run) {
       if (model.loaded && plan.stream.length === 0) return IDLE;
       // What the engine will grow by while the window is open.
-      const grown = plan.windowBytes === 0 ? weights : needed;
+      const grown = plan.windowBytes === 0 ? weights + counts.making : needed;
       const free = meter.budget - meter.current - Math.max(0, grown - engine.bytes);
       const bytes = Math.max(plan.windowBytes, layout.largest, Math.min(free, FETCHED_AT_ONCE * layout.largest));
       const giveBack = meter.take('fetched objects', bytes);

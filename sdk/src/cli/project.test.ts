@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { isEdgeDitError } from '@edge-dit/runtime/errors';
+import { openProject } from '../project/project.ts';
 import { BINARY, documentOf, refused, runCli, startCli } from './testing/run-cli.ts';
 import { makeTinyPipeline } from './testing/tiny-pipeline.ts';
 
@@ -112,21 +114,21 @@ test('dev serves the project anew when its configuration, sources, secrets or mo
 test('what is wrong with a project names the file and the field', async () => {
   const folder = join(root, 'wrong');
   await mkdir(folder);
-  const write = (value: unknown) =>
-    writeFile(join(folder, 'edge-dit.json'), typeof value === 'string' ? value : JSON.stringify(value));
-  for (const [value, message] of [
+  const messageOf = (opening: Promise<unknown>) =>
+    opening.then(
+      () => assert.fail('it was opened'),
+      (error) => (isEdgeDitError(error, 'invalid-argument') ? error.message : assert.fail(String(error))),
+    );
+  for (const [text, message] of [
     ['{', /edge-dit\.json is not JSON/],
-    [{ models: [] }, /edge-dit\.json: models: /],
-    [{ models: ['m'], limits: { step: 1 } }, /edge-dit\.json: limits: .*step/],
-    [{ models: ['m'], variables: { lower: 'x' } }, /edge-dit\.json: variables: names are upper case/],
-    [{ models: ['m'], stores: 'x' }, /edge-dit\.json: .*stores/],
+    ['{"models": []}', /edge-dit\.json: models: /],
+    ['{"models": ["m"], "limits": {"step": 1}}', /edge-dit\.json: limits: .*step/],
+    ['{"models": ["m"], "variables": {"lower": "x"}}', /edge-dit\.json: variables: names are upper case/],
+    ['{"models": ["m"], "stores": "x"}', /edge-dit\.json: .*stores/],
   ] as const) {
-    await write(value);
-    refused(await cli('bundle', '--target', 'node', '--out', 'out', '--project', 'wrong'), 2, message);
+    await writeFile(join(folder, 'edge-dit.json'), text);
+    assert.match(await messageOf(openProject(folder)), message);
   }
-  refused(
-    await cli('dev', '--project', 'nowhere'),
-    2,
-    /nowhere\/edge-dit\.json does not exist; "edge-dit init" writes one/,
-  );
+  assert.match(await messageOf(openProject(root)), /edge-dit\.json does not exist; "edge-dit init" writes one/);
+  refused(await cli('bundle', '--target', 'node', '--out', 'out', '--project', 'wrong'), 2, /edge-dit\.json: .*stores/);
 });

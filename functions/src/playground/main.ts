@@ -62,7 +62,10 @@ async function generate(): Promise<void> {
     stage.shelve(await keep(entry), choose);
     present(entry);
   } catch (error) {
-    stage.end(signal.aborted ? 'Cancelled.' : '');
+    // What was there before is there again.
+    if (shown) stage.present(shown);
+    else stage.clear();
+    say('status', signal.aborted ? 'Cancelled.' : '');
     if (!signal.aborted) refuse(error);
   } finally {
     run = undefined;
@@ -129,13 +132,22 @@ on('key', 'change', () => {
   sessionStorage.setItem(KEY, key() ?? '');
   if (models.length === 0) void open();
 });
-on('reuse', 'click', () => shown && writeSettings(shown.settings));
+on('reuse', 'click', () => {
+  if (!shown) return;
+  const { settings } = shown;
+  if (settings.model !== model().id && models.some(({ id }) => id === settings.model)) {
+    input('model').value = settings.model!;
+    chooseModel();
+  }
+  writeSettings(settings);
+});
 on('copy-curl', 'click', () => copy(asCurl, 'curl'));
 on('copy-ts', 'click', () => copy(asTypeScript, 'TypeScript'));
 on('clear', 'click', async () => {
   stage.shelve(await forget(), choose);
-  if (!run) stage.end('The gallery is empty.');
-  show('actions', false);
+  shown = undefined;
+  if (!run) stage.clear();
+  say('status', 'The gallery is empty.');
   input('prompt').focus();
 });
 

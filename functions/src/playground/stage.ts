@@ -55,14 +55,14 @@ export function preview(url: string, subject: string): void {
   picture.hidden = false;
 }
 
-/** Nothing more comes: back to what was shown before, if there was anything. */
-export function end(message: string): void {
+/** As at the beginning. */
+export function clear(): void {
   byId('stage').className = '';
   show('progress', false);
   show('picture', false);
+  show('actions', false);
   show('empty', true);
   say('caption', '');
-  say('status', message);
 }
 
 export function present(entry: Entry): void {

@@ -11,12 +11,11 @@ import { readPrompts } from '@edge-dit/sdk/calibrate/default-conditions';
 import { openCheckpoint } from '@edge-dit/sdk/checkpoint/checkpoint';
 import { evaluate } from '@edge-dit/sdk/evaluate/evaluate';
 import { evaluationRequests } from '@edge-dit/sdk/evaluate/evaluation-requests';
-import { FLOAT_REFERENCE, publishFloatReference } from '@edge-dit/sdk/evaluate/float-reference';
-import { quantize } from '@edge-dit/sdk/quantize/quantize';
+import { FLOAT_REFERENCE } from '@edge-dit/sdk/evaluate/float-reference';
 import type { LayerPlan, Recipe } from '@edge-dit/sdk/recipes/recipe';
 import { viditQW8A8 } from '@edge-dit/sdk/recipes/vidit-q';
-import { openWritableStore } from '@edge-dit/sdk/stores';
 import { writeOutlierCheckpoint } from '@edge-dit/sdk/testing/outlier-checkpoint';
+import { quantizeRecipes } from './quantize-recipes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const example = join(root, 'examples/emoji');
@@ -77,11 +76,7 @@ try {
 }
 
 async function psnrOfVariants(path: string, place: string): Promise<Record<string, number>> {
-  const checkpoint = await openCheckpoint(path);
-  const store = openWritableStore(place);
-  await publishFloatReference(checkpoint, store);
-  for (const recipe of variants) await quantize({ checkpoint, recipe, model: recipe.name, store, cache: kept });
-  await checkpoint.close();
+  await quantizeRecipes({ path, place, recipes: variants, cache: kept });
   const conditions = readPrompts(readFileSync(join(example, 'evaluation_prompts.txt'), 'utf8')).slice(0, PROMPTS);
   const { report } = await evaluate({
     reference: { place, model: FLOAT_REFERENCE },

@@ -7,28 +7,28 @@
  *
  * Needs the checkpoints `cifar10-dit` and `cifar10-vit` and the real pictures, which are not part of this repository.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { FsStore } from '@edge-dit/runtime/stores/fs';
-import { openCheckpoint } from '@edge-dit/sdk/checkpoint/checkpoint';
+import { isDeepStrictEqual, parseArgs } from 'node:util';
 import { type ClassEvaluation, evaluateClassModels } from '@edge-dit/sdk/evaluate/class-model';
-import { FLOAT_REFERENCE, publishFloatReference } from '@edge-dit/sdk/evaluate/float-reference';
-import { quantize } from '@edge-dit/sdk/quantize/quantize';
+import { FLOAT_REFERENCE } from '@edge-dit/sdk/evaluate/float-reference';
 import { recipeByName } from '@edge-dit/sdk/recipes/index';
+import { quantizeRecipes } from './quantize-recipes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const { values: flags } = parseArgs({
   options: {
     /** Comma-separated: what to make of the checkpoint and evaluate. */
-    recipes: { type: 'string', default: 'w8a8,vidit-q-w8a8,vidit-q-w4a8-mp' },
+    recipes: { type: 'string', default: 'vidit-q-w8a8,vidit-q-w4a8-mp' },
     /** Comma-separated: models that --work/store has already, for example of a mixed-precision search. */
     models: { type: 'string', default: '' },
     pictures: { type: 'string', default: '2000' },
     steps: { type: 'string', default: '20' },
     guidance: { type: 'string', default: '1.5' },
     threads: { type: 'string' },
+    /** Leaves out the pictures of the float32 network, and the figures that compare with them. */
+    'without-reference': { type: 'boolean', default: false },
     work: { type: 'string', default: join(root, '.edge-dit/evidence-cifar') },
     checkpoint: { type: 'string', default: join(root, '../shared/models/cifar10-dit') },
     classifier: { type: 'string', default: join(root, '../shared/models/cifar10-vit') },
@@ -44,19 +44,13 @@ else write(await evaluate());
 
 async function evaluate(): Promise<ClassEvaluation> {
   const folder = join(flags.work, 'store');
-  const store = new FsStore(folder);
-  const checkpoint = await openCheckpoint(flags.checkpoint);
-  await publishFloatReference(checkpoint, store);
-  for (const name of listOf(flags.recipes)) {
-    console.log(`quantizing to ${name}`);
-    const defaults = { steps: Number(flags.steps), guidance: Number(flags.guidance) };
-    await quantize({ checkpoint, recipe: recipeByName(name), model: name, store, defaults, cache: flags.work });
-  }
-  await checkpoint.close();
+  const recipes = listOf(flags.recipes).map(recipeByName);
+  const defaults = { steps: Number(flags.steps), guidance: Number(flags.guidance) };
+  await quantizeRecipes({ path: flags.checkpoint, place: folder, recipes, cache: flags.work, defaults });
   const started = performance.now();
   return evaluateClassModels({
     models: [...listOf(flags.recipes), ...listOf(flags.models)].map((model) => ({ place: folder, model })),
-    reference: { place: folder, model: FLOAT_REFERENCE },
+    ...(flags['without-reference'] ? {} : { reference: { place: folder, model: FLOAT_REFERENCE } }),
     classifier: flags.classifier,
     tests: flags.tests,
     folder: join(flags.work, 'features'),
@@ -71,19 +65,32 @@ async function evaluate(): Promise<ClassEvaluation> {
   });
 }
 
+/** Models that were evaluated before, by the same setting, stay where they were not evaluated again. */
 function write({ models, ...setting }: ClassEvaluation): void {
   mkdirSync(flags.out, { recursive: true });
-  const command = `npm run evidence:cifar -- --recipes ${flags.recipes}${flags.models && ` --models ${flags.models}`}`;
-  const document = { command, node: process.version, ...setting, models };
-  writeFileSync(join(flags.out, 'classes.json'), `${JSON.stringify(document, null, 2)}\n`);
+  const path = join(flags.out, 'classes.json');
+  const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
+  const same = isDeepStrictEqual(
+    [before.pictures, before.steps, before.guidance],
+    [setting.pictures, setting.steps, setting.guidance],
+  );
+  const old: ClassEvaluation['models'] = same ? before.models : [];
+  const kept = old.filter(({ model }) => !models.some((one) => one.model === model));
+  const document = {
+    command: 'npm run evidence:cifar',
+    node: process.version,
+    ...setting,
+    models: [...kept, ...models],
+  };
+  writeFileSync(path, `${JSON.stringify(document, null, 2)}\n`);
   console.table(
     models.map((row) => ({
       model: row.model,
       bytes: row.bytes,
       'to tests': row.frechetToTests.toFixed(4),
-      'to float': row.frechetToReference.toFixed(4),
+      'to float': row.frechetToReference?.toFixed(4),
       'is its class': row.agreesWithClass.toFixed(3),
-      'is as float': row.agreesWithReference.toFixed(3),
+      'is as float': row.agreesWithReference?.toFixed(3),
       'ms a step': row.msPerStep.toFixed(1),
     })),
   );

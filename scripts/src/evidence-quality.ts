@@ -14,15 +14,14 @@ import { compareModels, comparisonMarkdown } from '@edge-dit/sdk/evaluate/compar
 import { contactSheetHtml, contactSheetPng } from '@edge-dit/sdk/evaluate/contact-sheet';
 import { type Evaluation, evaluate } from '@edge-dit/sdk/evaluate/evaluate';
 import { evaluationRequests } from '@edge-dit/sdk/evaluate/evaluation-requests';
-import { FLOAT_REFERENCE, publishFloatReference } from '@edge-dit/sdk/evaluate/float-reference';
+import { FLOAT_REFERENCE } from '@edge-dit/sdk/evaluate/float-reference';
 import { judgeTexts } from '@edge-dit/sdk/evaluate/judge-texts';
 import { parseBars, unmetBars } from '@edge-dit/sdk/evaluate/quality-bars';
 import { serializeReport } from '@edge-dit/sdk/evaluate/report';
 import { reportMarkdown } from '@edge-dit/sdk/evaluate/report-markdown';
-import { quantize } from '@edge-dit/sdk/quantize/quantize';
 import { recipeByName, recipes } from '@edge-dit/sdk/recipes/index';
 import { viditQ } from '@edge-dit/sdk/recipes/vidit-q';
-import { openWritableStore } from '@edge-dit/sdk/stores';
+import { quantizeRecipes } from './quantize-recipes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const example = join(root, 'examples/emoji');
@@ -63,12 +62,7 @@ try {
 
 async function evaluateRecipes(checkpoint: Checkpoint): Promise<Evaluation> {
   const place = join(kept, 'store');
-  const store = openWritableStore(place);
-  await publishFloatReference(checkpoint, store);
-  for (const recipe of evaluated) {
-    console.error(`quantizing: ${recipe.name}`);
-    await quantize({ checkpoint, recipe, model: recipe.name, store, cache: kept });
-  }
+  await quantizeRecipes({ path: checkpoint.path, place, recipes: evaluated, cache: kept });
   const conditions = readPrompts(readFileSync(join(example, 'evaluation_prompts.txt'), 'utf8'));
   return evaluate({
     reference: { place, model: FLOAT_REFERENCE },

@@ -77,7 +77,7 @@ test('an evaluation that was broken off goes on, and gives the figures of one th
   assert.deepEqual(timeless(resumed), timeless(whole));
   const [float, quantized] = resumed.models;
   assert.equal(float.agreesWithReference, 1);
-  assert.ok(float.frechetToReference < 1e-4 && quantized.frechetToReference > 1e-3);
+  assert.ok(float.frechetToReference! < 1e-4 && quantized.frechetToReference! > 1e-3);
   assert.ok(float.frechetToTests > 0 && quantized.bytes < float.bytes && quantized.msPerStep > 0);
   const classes = await makeTinyClassifier(join(root, 'other classes'), { num_classes: 10 });
   await assert.rejects(evaluateClassModels({ ...base, folder, classifier: classes }), /f16 is a model of 11 classes/);

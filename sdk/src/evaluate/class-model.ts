@@ -24,8 +24,8 @@ import { generatePictures } from './generate-pictures.ts';
 
 export interface ClassEvaluationOptions {
   readonly models: readonly ModelPlace[];
-  /** The model whose pictures from the same noise the others' are compared with; evaluated first. */
-  readonly reference: ModelPlace;
+  /** The model whose pictures from the same noise the others' are compared with; evaluated first. None: no such figures. */
+  readonly reference?: ModelPlace;
   /** Folder of the classifier's checkpoint. */
   readonly classifier: string;
   /** Real pictures: safetensors with `images` uint8 [count, size, size, 3] and `labels`. */
@@ -57,11 +57,11 @@ export interface ClassFigures {
   /** To the real pictures. */
   readonly frechetToTests: number;
   /** To the reference's pictures of the same noise. */
-  readonly frechetToReference: number;
+  readonly frechetToReference?: number;
   /** Share of pictures which the classifier takes for the class that was asked for. */
   readonly agreesWithClass: number;
   /** Share of pictures which it takes for what it takes the reference's for. */
-  readonly agreesWithReference: number;
+  readonly agreesWithReference?: number;
   /** Median; of a thread among others. */
   readonly msPerStep: number;
 }
@@ -72,7 +72,7 @@ export interface ClassEvaluation {
   readonly guidance: number;
   /** Of the real pictures: how far the classifier is to be trusted. */
   readonly tests: { readonly pictures: number; readonly accuracy: number };
-  /** The reference first. */
+  /** The reference first, where there is one. */
   readonly models: readonly ClassFigures[];
 }
 
@@ -88,9 +88,9 @@ export async function evaluateClassModels(options: ClassEvaluationOptions): Prom
   const { records: real, accuracy } = await testRecords(options, classifier);
   const moments = momentsOf(real.map(({ features }) => features));
   const setting = { ...options, pictures, steps, guidance };
-  const first = await modelRecords(reference, setting, classifier);
-  const figures = [figuresOf(first, first, moments)];
-  const isReference = ({ place, model }: ModelPlace) => place === reference.place && model === reference.model;
+  const first = reference && (await modelRecords(reference, setting, classifier));
+  const figures = first ? [figuresOf(first, first, moments)] : [];
+  const isReference = ({ place, model }: ModelPlace) => place === reference?.place && model === reference.model;
   for (const model of models.filter((one) => !isReference(one))) {
     figures.push(figuresOf(await modelRecords(model, setting, classifier), first, moments));
   }
@@ -152,7 +152,7 @@ async function modelRecords(
 
 function figuresOf(
   { classes, records, ...model }: ModelRecords,
-  reference: ModelRecords,
+  reference: ModelRecords | undefined,
   tests: Moments,
 ): ClassFigures {
   const moments = momentsOf(records.map(({ features }) => features));
@@ -162,9 +162,11 @@ function figuresOf(
     ...model,
     pictures: records.length,
     frechetToTests: frechetDistance(moments, tests),
-    frechetToReference: frechetDistance(moments, momentsOf(reference.records.map(({ features }) => features))),
+    ...(reference && {
+      frechetToReference: frechetDistance(moments, momentsOf(reference.records.map(({ features }) => features))),
+      agreesWithReference: share((i) => largest(reference.records[i].logits)),
+    }),
     agreesWithClass: share((i) => i % classes),
-    agreesWithReference: share((i) => largest(reference.records[i].logits)),
     msPerStep: records.map(({ msPerStep }) => msPerStep).sort((a, b) => a - b)[records.length >> 1],
   };
 }

@@ -20,14 +20,14 @@ import { embedder } from '../calibrate/embed-conditions.ts';
 import type { CanonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { InputTransforms } from '../quantize/input-transforms.ts';
-import type { Recipe } from '../recipes/recipe.ts';
+import { planOf, type Recipe } from '../recipes/recipe.ts';
 import { shareJobs } from '../threads/share-jobs.ts';
 import { withBits } from './bit-map.ts';
 import type { LessonJob, LessonThread } from './lesson-worker.ts';
 import { type Errors, gainsOf, type Lesson } from './lessons.ts';
 import type { Measurement, MeasurementFile } from './measurement-file.ts';
 import type { SensitivityJob, SensitivityThread } from './sensitivity-worker.ts';
-import { storedWeight } from './stored-weight.ts';
+import { weightToStore } from './stored-weight.ts';
 
 /** What the network is run on; condition i starts from the noise of seed + i. */
 export interface Sample {
@@ -71,10 +71,14 @@ async function measure(
   total: number,
 ): Promise<void> {
   const { canonical, recipe, calibration, layers, widths, file, threads, signal, onMeasure } = options;
+  const transforms = new InputTransforms(canonical, recipe, calibration);
+  // A balance that is searched for is another for each width; moments are all the same, and worth sharing.
+  const searched = layers.some((spec) => planOf(recipe, spec)?.balance?.alpha === 'search');
   const uniform = new Map(
     widths.map((bits) => {
       const changed = withBits(recipe, new Map(layers.map(({ name }) => [name, bits])));
-      return [bits, { recipe: changed, transforms: new InputTransforms(canonical, changed, calibration) }];
+      const own = searched ? new InputTransforms(canonical, changed, calibration) : transforms;
+      return [bits, { recipe: changed, transforms: own }];
     }),
   );
   const found = total - missing.length;
@@ -88,8 +92,8 @@ async function measure(
     threads,
     signal,
     prepare: async ({ spec, bits }): Promise<SensitivityJob> => {
-      const { recipe: changed, transforms } = uniform.get(bits)!;
-      return { layer: spec.name, stored: await storedWeight(spec, changed, transforms, canonical) };
+      const { recipe: changed, transforms: own } = uniform.get(bits)!;
+      return { layer: spec.name, toStore: await weightToStore(spec, changed, own, canonical) };
     },
     onResult: (errors, i) => {
       const { spec, bits } = missing[i];

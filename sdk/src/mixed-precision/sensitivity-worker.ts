@@ -6,7 +6,7 @@ import { hadamardRotate } from '@edge-dit/runtime/rotation';
 import { serveJobs } from '../threads/serve-jobs.ts';
 import { openFloatNetwork } from './float-network.ts';
 import { type Answer, answerOf, type Errors, errorsOf, type Lesson } from './lessons.ts';
-import type { StoredWeight } from './stored-weight.ts';
+import { storedWeight, type WeightToStore } from './stored-weight.ts';
 
 /** What is the same for all layers. */
 export interface SensitivityThread {
@@ -22,7 +22,7 @@ export interface SensitivityThread {
 
 export interface SensitivityJob {
   readonly layer: string;
-  readonly stored: StoredWeight;
+  readonly toStore: WeightToStore;
 }
 
 const { path, guidance, schedule, conditions, gains } = workerData as SensitivityThread;
@@ -30,10 +30,11 @@ const lessons = conditions.flatMap((of) => of.lessons);
 let opened: ReturnType<typeof openFloatNetwork> | undefined;
 
 /** The layer in float, as the stored weight would have it. */
-async function linearOf(engine: Engine, spec: LinearSpec, stored: StoredWeight): Promise<Linear> {
+async function linearOf(engine: Engine, spec: LinearSpec, toStore: WeightToStore): Promise<Linear> {
   const { outFeatures, inFeatures } = spec;
-  const { balance, rotation, bias } = stored;
-  let { weight } = stored;
+  const { bias, transform } = toStore;
+  const { balance, rotation } = transform;
+  let weight: Float32Array = storedWeight(spec, toStore);
   if (rotation) {
     // Rows x of the weight were multiplied by an orthogonal matrix, whose inverse is its transpose: a layer's x W^T.
     const matrix = new Float32Array(inFeatures * inFeatures);
@@ -49,13 +50,13 @@ async function linearOf(engine: Engine, spec: LinearSpec, stored: StoredWeight):
   return engine.linear({ kind: 'float', weight, bias, outFeatures, inFeatures });
 }
 
-serveJobs(async ({ layer, stored }: SensitivityJob): Promise<Errors> => {
+serveJobs(async ({ layer, toStore }: SensitivityJob): Promise<Errors> => {
   const network = await (opened ??= openFloatNetwork(path));
   const { engine, model } = network;
   const mark = engine.mark();
   try {
     const spec = model.architecture.linears.find(({ name }) => name === layer)!;
-    const transformer = network.with(new Map([[layer, await linearOf(engine, spec, stored)]]));
+    const transformer = network.with(new Map([[layer, await linearOf(engine, spec, toStore)]]));
     const answers: Answer[] = [];
     for (const of of conditions) {
       const above = engine.mark();

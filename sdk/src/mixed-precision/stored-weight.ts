@@ -1,37 +1,40 @@
-/** A layer's weight as an artifact of some recipe will store it: quantized, and what the codes stand for. */
+/** A layer's weight as an artifact of some recipe will store it: what is rounded, and what the codes stand for. */
 import { expandCodes } from '@edge-dit/runtime/format/code-groups';
 import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
 import type { CanonicalCheckpoint } from '../checkpoint/canonical.ts';
-import { type InputTransforms, transformedWeight } from '../quantize/input-transforms.ts';
+import { type InputTransform, type InputTransforms, transformedWeight } from '../quantize/input-transforms.ts';
 import { quantizeWeight } from '../quantize/quantize-weight.ts';
-import { planOf, type Recipe } from '../recipes/recipe.ts';
+import { type LayerPlan, planOf, type Recipe } from '../recipes/recipe.ts';
 
-export interface StoredWeight {
+/** Before it is rounded; plain data, which threads hand to each other. */
+export interface WeightToStore {
+  readonly plan: LayerPlan;
   /** Row-major [out, in], of inputs after their balance and rotation. */
   readonly weight: Float32Array;
-  readonly balance?: Float32Array;
-  readonly rotation?: Uint8Array;
+  readonly transform: InputTransform;
   readonly bias?: Float32Array;
 }
 
 /** Of a layer that the recipe quantizes. */
-export async function storedWeight(
+export async function weightToStore(
   spec: LinearSpec,
   recipe: Recipe,
   transforms: InputTransforms,
   { tensors }: CanonicalCheckpoint,
-): Promise<StoredWeight> {
-  const { name, outFeatures, inFeatures } = spec;
+): Promise<WeightToStore> {
   const plan = planOf(recipe, spec)!;
   const transform = await transforms.of(spec, plan);
-  const { balance, rotation, moments } = transform;
-  const float = transformedWeight(await tensors.get(`${name}.weight`)!.read(), spec, transform);
-  const { codes, scale, zero, groups } = quantizeWeight(float, outFeatures, inFeatures, plan, moments);
+  const weight = transformedWeight(await tensors.get(`${spec.name}.weight`)!.read(), spec, transform);
+  const bias = spec.bias ? await tensors.get(`${spec.name}.bias`)!.read() : undefined;
+  return { plan, weight, transform, bias };
+}
+
+/** What its codes stand for: row-major [out, in], of inputs after their balance and rotation. */
+export function storedWeight({ outFeatures, inFeatures }: LinearSpec, { plan, weight, transform }: WeightToStore) {
+  const { codes, scale, zero, groups } = quantizeWeight(weight, outFeatures, inFeatures, plan, transform.moments);
   const expanded = groups ? expandCodes(codes, inFeatures, groups) : codes;
-  const weight = Float32Array.from(expanded, (code, i) => {
+  return Float32Array.from(expanded, (code, i) => {
     const n = Math.floor(i / inFeatures);
     return scale[n] * (code - zero[n]);
   });
-  const bias = spec.bias ? await tensors.get(`${name}.bias`)!.read() : undefined;
-  return { weight, balance, rotation, bias };
 }

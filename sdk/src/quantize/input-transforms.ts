@@ -44,7 +44,7 @@ export class InputTransforms {
   /** By the first layer of a group. */
   readonly #balances = new Map<string, Promise<InputBalance>>();
   /** Layers of one operand come one after another, so that the last transform is all that is worth its memory. */
-  #last: { readonly key: string; readonly transform: InputTransform } | undefined;
+  #last: { readonly key: string; readonly transform: Promise<InputTransform> } | undefined;
 
   constructor(checkpoint: CanonicalCheckpoint, recipe: Recipe, calibration?: Calibration) {
     this.#checkpoint = checkpoint;
@@ -52,10 +52,10 @@ export class InputTransforms {
     for (const group of calibration?.groups ?? []) for (const name of group.layers) this.#groups.set(name, group);
   }
 
-  async of(spec: LinearSpec, plan: LayerPlan): Promise<InputTransform> {
+  of(spec: LinearSpec, plan: LayerPlan): Promise<InputTransform> {
     const first = this.#groups.get(spec.name)?.layers[0] ?? spec.name;
     const key = JSON.stringify([first, plan.balance, plan.rotation, plan.rounding, plan.range]);
-    if (this.#last?.key !== key) this.#last = { key, transform: await this.#make(spec, plan, first) };
+    if (this.#last?.key !== key) this.#last = { key, transform: this.#make(spec, plan, first) };
     return this.#last.transform;
   }
 

@@ -10,6 +10,7 @@ import { type CanonicalCheckpoint, canonicalCheckpoint } from '../checkpoint/can
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { type BitMap, type BitSearchRecord, withBitMap } from '../mixed-precision/bit-map.ts';
 import { type SearchBitsOptions, searchBits } from '../mixed-precision/search-bits.ts';
+import { shippedMap } from '../mixed-precision/shipped-map.ts';
 import { type Published, publish } from '../publish/publish.ts';
 import type { Recipe } from '../recipes/recipe.ts';
 import type { Signing } from '../trust/sign-manifest.ts';
@@ -70,7 +71,7 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
   serializeManifest(manifestOf(options, canonical, { described, layers }, PLACEHOLDER));
   const { guidance } = options.defaults ?? DEFAULTS;
   const calibration = await recipeCalibration({ ...options, guidance }, canonical.architecture);
-  const map = options.bitMap ?? (await searchedMap(options, calibration));
+  const map = options.bitMap ?? (await recipeBitMap(options, calibration));
   const tensors = encodeTensors(canonical, withMap(map), calibration, (layer) => {
     layers.push(layer);
     onLayer?.(layer, layers.length, total);
@@ -96,12 +97,15 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
   });
 }
 
-async function searchedMap(
-  options: QuantizeOptions,
+/** The widths that a recipe leaves to a search: the checkpoint's own map, or what is found now; undefined for others. */
+export async function recipeBitMap(
+  options: Pick<QuantizeOptions, 'checkpoint' | 'recipe' | 'calibration' | 'defaults' | 'search' | 'cache' | 'signal'>,
   calibration: Calibration | undefined,
 ): Promise<BitMap | undefined> {
   const { checkpoint, recipe, defaults = DEFAULTS, search, cache, signal } = options;
   if (!recipe.mixed) return undefined;
+  const shipped = await shippedMap(checkpoint, recipe);
+  if (shipped) return shipped;
   const conditions = calibration?.conditions ?? options.calibration?.conditions;
   const sample = { guidance: defaults.guidance, conditions, ...search?.sample };
   return searchBits({ ...search, ...recipe.mixed, checkpoint, recipe, calibration, sample, cache, signal });

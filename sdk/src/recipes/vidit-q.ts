@@ -6,7 +6,12 @@
 import type { LayerPlan, Recipe } from './recipe.ts';
 
 /** Of every layer of the blocks. */
-const best = { balance: { alpha: 0.5 }, rotation: true, rounding: 'gptq', range: 'least-squares' } as const;
+const best = {
+  balance: { alpha: 0.5 },
+  rotation: true,
+  rounding: 'gptq',
+  range: 'least-squares',
+} as const;
 
 const float = { activationBits: 'float', group: undefined, balance: undefined, rotation: undefined } as const;
 /**
@@ -35,13 +40,28 @@ export const viditQW6A6: Recipe = {
   attention: 'float',
 };
 
+/** Where bytes are short, everything that is large is quantized. */
+const narrow = {
+  modulation: onceARequest,
+  exceptions: [textKeysAndValues, embedders],
+} as const;
+
 export const viditQW4A8: Recipe = {
   name: 'vidit-q-w4a8',
   summary:
-    'ViDiT-Q: 4-bit weights by GPTQ in groups of 32, 8-bit for text keys and values, int8 activations, balanced and rotated',
+    'ViDiT-Q: weights of 4.7 bits in the mean by GPTQ, the widths searched for under 0.34 of the float16 bytes, int8 activations',
+  body: { bits: 8, group: 32, ...best },
+  mixed: { budget: 0.34, bits: [4, 5, 6, 8] },
+  ...narrow,
+  attention: 'float',
+};
+
+export const viditQW4A8Uniform: Recipe = {
+  name: 'vidit-q-w4a8-uniform',
+  summary:
+    'ViDiT-Q: 4-bit weights by GPTQ in groups of 32, 8-bit for text keys and values, int8 activations; no search for widths',
   body: { bits: 4, group: 32, ...best },
-  modulation: onceARequest,
-  exceptions: [textKeysAndValues, embedders],
+  ...narrow,
   attention: 'int8',
 };
 
@@ -51,9 +71,8 @@ export const viditQW4A8MP: Recipe = {
     'ViDiT-Q: 4- to 8-bit weights by GPTQ, the widths searched for under 0.42 of the float16 bytes, int8 activations',
   body: { bits: 8, group: 32, ...best },
   mixed: { budget: 0.42, bits: [4, 5, 6, 8] },
-  modulation: onceARequest,
-  exceptions: [textKeysAndValues, embedders],
+  ...narrow,
   attention: 'int8',
 };
 
-export const viditQ: readonly Recipe[] = [viditQW8A8, viditQW6A6, viditQW4A8, viditQW4A8MP];
+export const viditQ: readonly Recipe[] = [viditQW8A8, viditQW6A6, viditQW4A8, viditQW4A8Uniform, viditQW4A8MP];

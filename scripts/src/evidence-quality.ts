@@ -1,15 +1,17 @@
 /**
  * How far the pictures of every recipe are from float32 ones: the 32 evaluation prompts of the emoji example, 20 steps, the
  * same noise. Writes examples/emoji/results/ and what the test of quality compares with; exit code 1 below a bar of
- * examples/emoji/quality-bars.json. Broken off, it goes on where it was. With names of recipes it evaluates these
- * and writes nothing.
+ * examples/emoji/quality-bars.json. Broken off, it goes on where it was; a model whose digest is in the last report is not
+ * evaluated again, but with --anew. With names of recipes it evaluates these and writes nothing.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { loadManifest } from '@edge-dit/runtime/load-manifest';
 import { float32Tensor, serializeSafetensors } from '@edge-dit/runtime/safetensors';
 import { readPrompts } from '@edge-dit/sdk/calibrate/default-conditions';
-import { type Checkpoint, openCheckpoint } from '@edge-dit/sdk/checkpoint/checkpoint';
+import { openCheckpoint } from '@edge-dit/sdk/checkpoint/checkpoint';
 import { compareModels, comparisonMarkdown } from '@edge-dit/sdk/evaluate/compare';
 import { contactSheetHtml, contactSheetPng } from '@edge-dit/sdk/evaluate/contact-sheet';
 import { type Evaluation, evaluate } from '@edge-dit/sdk/evaluate/evaluate';
@@ -17,10 +19,12 @@ import { evaluationRequests } from '@edge-dit/sdk/evaluate/evaluation-requests';
 import { FLOAT_REFERENCE } from '@edge-dit/sdk/evaluate/float-reference';
 import { judgeTexts } from '@edge-dit/sdk/evaluate/judge-texts';
 import { parseBars, unmetBars } from '@edge-dit/sdk/evaluate/quality-bars';
-import { serializeReport } from '@edge-dit/sdk/evaluate/report';
+import { type EvaluationReport, serializeReport } from '@edge-dit/sdk/evaluate/report';
 import { reportMarkdown } from '@edge-dit/sdk/evaluate/report-markdown';
 import { recipeByName, recipes } from '@edge-dit/sdk/recipes/index';
 import { viditQ } from '@edge-dit/sdk/recipes/vidit-q';
+import { openWritableStore } from '@edge-dit/sdk/stores';
+import { LastReport } from './last-report.ts';
 import { quantizeRecipes } from './quantize-recipes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -29,52 +33,81 @@ const results = join(example, 'results');
 /** Of this run and the next. */
 const kept = join(root, '.edge-dit/quality');
 const SHOWN_IN_README = ['vidit-q-w8a8', 'vidit-q-w4a8'];
+/** Whose pictures are shown. */
+const PRESETS = viditQ.map(({ name }) => name);
 /** Their pictures are judged by their prompts too, which takes longest. */
-const JUDGED = ['w4a8', ...viditQ.map(({ name }) => name)];
+const JUDGED = ['w4a8', ...PRESETS];
 /** Prompts in the PNG and, since its bytes are committed, in the page. */
 const SHOWN_PROMPTS = { png: 16, page: 8 };
 /** Those of prompts.json. */
 const FIXTURE_PICTURES = 16;
 
-const named = process.argv.slice(2).map(recipeByName);
+const { values: flags, positionals } = parseArgs({
+  options: { anew: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const named = positionals.map(recipeByName);
 /** Float16 weights give the pictures of the reference: the checkpoint has no others. */
 const evaluated = named.length > 0 ? named : recipes.filter(({ body }) => body);
 const bars = parseBars(readFileSync(join(example, 'quality-bars.json'), 'utf8'), 'quality-bars.json');
 
-const checkpoint = await openCheckpoint(join(example, 'model'));
-try {
-  const evaluation = await evaluateRecipes(checkpoint);
-  const { report } = evaluation;
-  if (named.length === 0) {
-    const onPicture = (done: number, total: number) => console.error(`${done} of ${total} pictures judged`);
-    await save(await judgeTexts({ evaluation, checkpoint, models: JUDGED, onPicture }));
-  }
-  console.log(comparisonMarkdown(compareModels([{ name: 'quality', report }])).join('\n'));
-  const unmet = unmetBars(
-    report,
-    bars.filter(({ recipe }) => evaluated.some(({ name }) => name === recipe)),
-  );
-  for (const line of unmet) console.error(`below its bar: ${line}`);
-  process.exitCode = unmet.length > 0 ? 1 : 0;
-} finally {
-  await checkpoint.close();
+const requests = evaluationRequests({
+  conditions: readPrompts(readFileSync(join(example, 'evaluation_prompts.txt'), 'utf8')),
+  steps: 20,
+  guidance: 3,
+});
+const last = flags.anew ? undefined : new LastReport(join(results, 'quality.json'), requests);
+const place = join(kept, 'store');
+
+await quantizeRecipes({ path: join(example, 'model'), place, recipes: evaluated, cache: kept });
+const reference = await digestOf(FLOAT_REFERENCE);
+const evaluation = await evaluateRecipes();
+const report = named.length > 0 ? evaluation.report : await judgeAndSave(evaluation);
+console.log(comparisonMarkdown(compareModels([{ name: 'quality', report }])).join('\n'));
+const unmet = unmetBars(
+  report,
+  bars.filter(({ recipe }) => evaluated.some(({ name }) => name === recipe)),
+);
+for (const line of unmet) console.error(`below its bar: ${line}`);
+process.exitCode = unmet.length > 0 ? 1 : 0;
+
+async function digestOf(model: string): Promise<string> {
+  return (await loadManifest(openWritableStore(place), model)).digest;
 }
 
-async function evaluateRecipes(checkpoint: Checkpoint): Promise<Evaluation> {
-  const place = join(kept, 'store');
-  await quantizeRecipes({ path: checkpoint.path, place, recipes: evaluated, cache: kept });
-  const conditions = readPrompts(readFileSync(join(example, 'evaluation_prompts.txt'), 'utf8'));
+/** All of them; but of those that are not shown, none that the last report knows. */
+async function evaluateRecipes(): Promise<Evaluation> {
+  const models: { readonly place: string; readonly model: string }[] = [];
+  for (const { name: model } of evaluated) {
+    const known = named.length === 0 && !PRESETS.includes(model) && last?.row(await digestOf(model), reference);
+    if (!known) models.push({ place, model });
+  }
   return evaluate({
     reference: { place, model: FLOAT_REFERENCE },
-    models: evaluated.map(({ name }) => ({ place, model: name })),
-    requests: evaluationRequests({ conditions, steps: 20, guidance: 3 }),
+    models,
+    requests,
     folder: join(kept, 'pictures'),
     onPicture: (done, total) => console.error(`${done} of ${total} pictures`),
   });
 }
 
-async function save(evaluation: Evaluation): Promise<void> {
-  const { report } = evaluation;
+async function judgeAndSave(evaluation: Evaluation): Promise<EvaluationReport> {
+  await last?.teach(evaluation);
+  const checkpoint = await openCheckpoint(join(example, 'model'));
+  const onPicture = (done: number, total: number) => console.error(`${done} of ${total} pictures judged`);
+  const judged = await judgeTexts({ evaluation, checkpoint, models: JUDGED, onPicture });
+  await checkpoint.close();
+  const models: EvaluationReport['models'] = [];
+  for (const { name } of evaluated) {
+    const known = last?.row(await digestOf(name), reference);
+    models.push(known ?? judged.report.models.find(({ model }) => model === name)!);
+  }
+  const report = { ...judged.report, models };
+  await save(judged, report);
+  return report;
+}
+
+async function save(evaluation: Evaluation, report: EvaluationReport): Promise<void> {
   mkdirSync(results, { recursive: true });
   writeFileSync(join(results, 'quality.json'), serializeReport(report));
   const ranking = comparisonMarkdown(compareModels([{ name: 'quality', report }]));
@@ -85,7 +118,7 @@ async function save(evaluation: Evaluation): Promise<void> {
     '',
     ...ranking,
     '',
-    '![Float32 above the models](contact-sheet.png)',
+    `![Float32 above ${PRESETS.join(', ')}](contact-sheet.png)`,
   ];
   writeFileSync(join(results, 'quality.md'), `${[...text, '', made].join('\n')}\n`);
   writeFileSync(

@@ -41,9 +41,15 @@ export interface AnalyzeOptions {
   readonly calibration?: Calibration;
   /** Whose networks are run beside the float one. */
   readonly recipes?: readonly Recipe[];
+  /** Folder for what a recipe has searched. */
+  readonly cache?: string;
   readonly threads?: number;
   readonly signal?: AbortSignal;
-  readonly onProgress?: (part: 'calibrating' | 'sampling' | 'measuring', done: number, total: number) => void;
+  readonly onProgress?: (
+    part: 'calibrating' | 'searching' | 'sampling' | 'measuring',
+    done: number,
+    total: number,
+  ) => void;
 }
 
 /** As SmoothQuant and most configurations of ViDiT-Q have it. */
@@ -69,8 +75,7 @@ export async function analyze(options: AnalyzeOptions): Promise<Analysis> {
     const model = await loadFloatModel(checkpoint, observing);
     const { geometry } = model.architecture;
     const pupils: Pupil[] = [];
-    for (const recipe of recipes)
-      pupils.push(await pupilOf(recipe, checkpoint, calibration, await engines.open(), signal));
+    for (const recipe of recipes) pupils.push(await pupilOf(recipe, { ...options, calibration }, await engines.open()));
     const classroom = new Classroom(pupils);
     const embed = embedder(checkpoint, geometry);
     const rows = new TokenRows(steps);
@@ -140,13 +145,13 @@ class Engines {
 /** The network as it would be published. */
 async function pupilOf(
   recipe: Recipe,
-  checkpoint: Checkpoint,
-  calibration: Calibration,
+  { checkpoint, calibration, cache, signal, onProgress }: AnalyzeOptions,
   engine: Pupil['engine'],
-  signal?: AbortSignal,
 ): Promise<Pupil> {
   const store = new MemoryStore();
-  const { manifest } = await quantize({ checkpoint, recipe, model: recipe.name, store, calibration, signal });
+  const search = { onMeasure: (done: number, total: number) => onProgress?.('searching', done, total) };
+  const options = { checkpoint, recipe, model: recipe.name, store, calibration, cache, search, signal };
+  const { manifest } = await quantize(options);
   const { transformer } = await loadModel(store, manifest, engine, { signal });
   return { recipe: recipe.name, engine, transformer };
 }

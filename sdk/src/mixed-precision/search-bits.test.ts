@@ -1,6 +1,6 @@
 /** Real searches on a tiny network: the budget is kept to the byte, and nothing depends on threads, stops or caches. */
 import assert from 'node:assert/strict';
-import { appendFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -14,7 +14,7 @@ import { describeModel } from '../describe-model.ts';
 import { type QuantizeOptions, quantize } from '../quantize/quantize.ts';
 import { recipeByName } from '../recipes/index.ts';
 import type { Recipe } from '../recipes/recipe.ts';
-import type { BitMap } from './bit-map.ts';
+import { type BitMap, serializeBitMap } from './bit-map.ts';
 import { measureLayers } from './measure-layers.ts';
 import { MeasurementFile } from './measurement-file.ts';
 import { type SearchBitsOptions, searchBits } from './search-bits.ts';
@@ -170,4 +170,33 @@ test('rotated and balanced weights are measured as what they stand for', async (
   const { bytes, ratio } = await published(treated, { bitMap: map, calibration });
   assertBytes(map.search!.bytes, bytes);
   assert.ok(ratio <= 0.56);
+});
+
+test("a checkpoint's own map is taken, unless it is for another budget, and refused for other weights", async () => {
+  const own = await mkdtemp(join(tmpdir(), 'edge-dit-shipped-'));
+  const path = await makeTinyPipeline(own, 'dit');
+  const shipping = await openCheckpoint(path);
+  try {
+    const mixed: Recipe = { ...recipe, mixed: { budget: 0.56 } };
+    const file = join(path, 'bit_maps', `${recipe.name}.json`);
+    await mkdir(join(path, 'bit_maps'));
+    await writeFile(file, serializeBitMap(whole));
+    let measured = 0;
+    const found = { checkpoint: shipping, search: { sample, onMeasure: () => void measured++ } };
+    const { manifest } = await published(mixed, found);
+    assert.deepEqual(manifest.quantization!.mixedPrecision, whole.search);
+    assert.equal(measured, 0);
+    const other = await published({ ...mixed, mixed: { budget: 0.58 } }, found);
+    assert.equal((other.manifest.quantization!.mixedPrecision as BitMap['search'])!.budget, 0.58);
+    assert.ok(measured > 0);
+    await writeFile(file, serializeBitMap({ ...whole, search: { ...whole.search!, checkpoint: '0'.repeat(64) } }));
+    await assert.rejects(published(mixed, found), (error) => {
+      assert.ok(isEdgeDitError(error, 'checkpoint-mismatch'), String(error));
+      assert.match(error.message, /bit_maps.*was not searched for these weights/);
+      return true;
+    });
+  } finally {
+    await shipping.close();
+    await rm(own, { recursive: true });
+  }
 });

@@ -7,6 +7,7 @@ import { openCheckpoint } from '../../checkpoint/checkpoint.ts';
 import { recipeByName } from '../../recipes/index.ts';
 import type { Recipe } from '../../recipes/recipe.ts';
 import { usualThreads } from '../../threads/node-threads.ts';
+import { cacheFolder } from '../cache-folder.ts';
 import { prepareFolder, writeUserFile } from '../files.ts';
 import { integer, lookup, number } from '../option-values.ts';
 import type { Progress } from '../output.ts';
@@ -22,12 +23,13 @@ interface AnalyzeFlags extends ConditionFlags {
   readonly steps: number;
   readonly guidance: number;
   readonly seed: number;
+  readonly cache: string;
   readonly threads: number;
 }
 
 /** Few tell enough, and each takes seconds. */
 const CONDITIONS = 3;
-const UNITS = { calibrating: 'steps', sampling: 'steps', measuring: 'layers' } as const;
+const UNITS = { calibrating: 'steps', searching: 'measurements', sampling: 'steps', measuring: 'layers' } as const;
 
 export function addAnalyze(program: Command, session: Session): Command {
   const recipe = lookup(recipeByName);
@@ -46,7 +48,8 @@ export function addAnalyze(program: Command, session: Session): Command {
       'whose network to run beside the float one; may be repeated',
       (name, all: Recipe[]) => [...all, recipe(name)],
       [] as Recipe[],
-    );
+    )
+    .option('--cache <folder>', 'where measurements are kept, for recipes that search widths', cacheFolder());
   return withConditions(command, CONDITIONS)
     .option('--steps <n>', 'steps of the sampler', integer(1, 1000), 10)
     .option('--guidance <scale>', 'as requests will have it; 1 for none', number(0, 100), 3)
@@ -62,7 +65,7 @@ Example:
 }
 
 async function run(path: string, flags: AnalyzeFlags, { output, signal }: Session): Promise<void> {
-  const { out, figures, recipe: recipes, steps, guidance, seed, threads } = flags;
+  const { out, figures, recipe: recipes, cache, steps, guidance, seed, threads } = flags;
   for (const [option, file] of [
     ['--out', out],
     ['--figures', figures],
@@ -83,6 +86,7 @@ async function run(path: string, flags: AnalyzeFlags, { output, signal }: Sessio
       seed,
       calibration,
       recipes,
+      cache,
       threads,
       signal,
       onProgress: (part, done, total) => {

@@ -1,6 +1,6 @@
 /**
- * PSNR against bytes: mixed precision of the emoji example under several budgets, and uniform widths beside it. Measurements of
- * the search are made once and kept. Writes examples/emoji/results/curve.json and .md.
+ * PSNR against bytes: mixed precision of the emoji example under several budgets, beside the recipes of the last
+ * `evidence:quality`. Measurements of the search are made once and kept. Writes examples/emoji/results/curve.json and .md.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,8 +9,9 @@ import { readPrompts } from '@edge-dit/sdk/calibrate/default-conditions';
 import { evaluate } from '@edge-dit/sdk/evaluate/evaluate';
 import { evaluationRequests } from '@edge-dit/sdk/evaluate/evaluation-requests';
 import { FLOAT_REFERENCE } from '@edge-dit/sdk/evaluate/float-reference';
+import { parseReport } from '@edge-dit/sdk/evaluate/report';
 import type { Recipe } from '@edge-dit/sdk/recipes/recipe';
-import { viditQ, viditQW4A8 } from '@edge-dit/sdk/recipes/vidit-q';
+import { viditQW4A8 } from '@edge-dit/sdk/recipes/vidit-q';
 import { quantizeRecipes } from './quantize-recipes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -23,19 +24,19 @@ const BUDGETS = [0.32, 0.36, 0.39, 0.46];
 const mixed = BUDGETS.map((budget): Recipe => {
   return { ...viditQW4A8, name: `mixed-${budget}`, mixed: { ...viditQW4A8.mixed!, budget } };
 });
-const variants = [...viditQ, ...mixed];
 
 const place = join(kept, 'store');
-await quantizeRecipes({ path: join(example, 'model'), place, recipes: variants, cache: kept });
+await quantizeRecipes({ path: join(example, 'model'), place, recipes: mixed, cache: kept });
 const conditions = readPrompts(readFileSync(join(example, 'evaluation_prompts.txt'), 'utf8'));
 const { report } = await evaluate({
   reference: { place, model: FLOAT_REFERENCE },
-  models: variants.map(({ name }) => ({ place, model: name })),
+  models: mixed.map(({ name }) => ({ place, model: name })),
   requests: evaluationRequests({ conditions, steps: 20, guidance: 3 }),
   folder: join(kept, 'pictures'),
   onPicture: (done, total) => console.error(`${done} of ${total} pictures`),
 });
-const rows = report.models
+const recorded = parseReport(readFileSync(join(example, 'results/quality.json'), 'utf8'), 'quality.json');
+const rows = [...recorded.models, ...report.models]
   .map(({ recipe, ratio, psnr }) => ({ recipe, ofFloat16: ratio, meanPsnr: psnr.mean, worstPsnr: psnr.worst }))
   .sort((a, b) => a.ofFloat16 - b.ofFloat16);
 const result = { command: 'npm run evidence:curve', node: process.version, prompts: conditions.length, rows };

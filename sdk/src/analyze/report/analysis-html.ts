@@ -46,7 +46,7 @@ function overview({
   });
   return [
     paragraph(
-      `${conditions.length} conditions, ${timesteps.length} steps, guidance ${guidance}, seed ${seed}. Errors are relative: the L2 norm of the difference by that of the exact values. Weights are rounded to nearest, asymmetric by output channel; what layers read, asymmetric by token. W4A8 is weights of 4 bits and activations of 8.`,
+      `${conditions.length === 1 ? 'One condition' : `${conditions.length} conditions`}, ${timesteps.length} steps, guidance ${guidance}, seed ${seed}. Errors are relative: the L2 norm of the difference by that of the exact values. Weights are rounded to nearest, asymmetric by output channel; what layers read, asymmetric by token. W4A8 is weights of 4 bits and activations of 8.`,
     ),
     paragraph(
       `Treatments: balanced multiplies channel k of what a layer reads by max|w|^${alpha} / max|x|^${Number((1 - alpha).toFixed(4))} and divides the weight's column by it; rotated multiplies both by a Hadamard matrix with random signs; both does one after the other. None changes the exact product.`,

@@ -155,7 +155,12 @@ describe('the page in Chromium', { skip: NO_CHROMIUM, timeout: 300_000 }, () => 
     await page.waitForFunction(() => document.getElementById('say')?.textContent?.startsWith('Step'));
     await page.click('#cancel');
     assert.equal((await finished(page)).said, 'Cancelled.');
-    assert.match((await draw(page, request)).said, /^Made/);
+    const held = /holds .* MB/.exec((await draw(page, request)).said)?.[0];
+    assert.ok(held);
+    assert.ok(
+      (await draw(page, { ...request, seed: 2 })).said.includes(held),
+      'the second picture left something behind',
+    );
   });
 
   test('without a server the page opens and draws as before; a new prompt needs the endpoint, and it says so', async () => {

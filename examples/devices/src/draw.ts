@@ -15,6 +15,7 @@ import { cached } from '@edge-dit/runtime/stores/cached';
 import { FsStore } from '@edge-dit/runtime/stores/fs';
 import { GatewayStore } from '@edge-dit/runtime/stores/gateway';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
+import { piecesIn } from '@edge-dit/runtime/stores/parts';
 import { resumable } from '@edge-dit/runtime/stores/resumable';
 import { storeCache } from '@edge-dit/runtime/stores/store-cache';
 import { embeddingCache } from '@edge-dit/runtime/text/embedding-cache';
@@ -52,7 +53,7 @@ async function draw(): Promise<void> {
   const folder = storeCache(new FsStore(values.cache));
   const origins = new GatewayStore(values.from.map((address) => new HttpStore(address)));
   const pipeline = await Pipeline.open({
-    store: cached(resumable(origins, folder), folder),
+    store: cached(resumable(origins, piecesIn(folder)), folder),
     model,
     kernels: await compileKernels(),
     meter: new Meter(2 ** 30),

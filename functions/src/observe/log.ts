@@ -14,9 +14,8 @@ export function consoleLog(least: LogEntry['level'] = 'info'): Log {
   return ({ level, event, ...fields }) => {
     if (LEVELS.indexOf(level) < rank) return;
     const line = JSON.stringify({ time: new Date().toISOString(), level, event, ...fields });
-    // What somebody should look at is kept apart from results, where a host has two streams.
-    if (level === 'info') console.log(line);
-    else console[level](line);
+    if (level === 'error') console.error(line);
+    else console.log(line);
   };
 }
 

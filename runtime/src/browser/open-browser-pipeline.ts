@@ -6,7 +6,7 @@
 import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
 import { spawnWebThread } from '@edge-dit/wasm-kernels/threads/web';
 import { chooseEngine, type EngineChoice } from '../engines/choose-engine.ts';
-import { EdgeDitError } from '../errors.ts';
+import { EdgeDitError, isEdgeDitError } from '../errors.ts';
 import { fetchFile } from '../fetch-model.ts';
 import type { Manifest } from '../format/manifest.ts';
 import { Meter } from '../meter.ts';
@@ -16,6 +16,8 @@ import { type CacheLike, cached } from '../stores/cached.ts';
 import { GatewayStore } from '../stores/gateway.ts';
 import { HttpStore } from '../stores/http.ts';
 import { type OpfsCache, openOpfsCache } from '../stores/opfs.ts';
+import { openOpfsParts } from '../stores/opfs-parts.ts';
+import type { Parts } from '../stores/parts.ts';
 import { remembered } from '../stores/remembered.ts';
 import { resumable } from '../stores/resumable.ts';
 import type { Store } from '../stores/store.ts';
@@ -72,7 +74,7 @@ const MOST_THREADS = 4;
 
 interface Folders {
   readonly objects: OpfsCache;
-  readonly pieces: OpfsCache;
+  readonly parts: Parts;
   readonly answers: OpfsCache;
   readonly records: OpfsCache;
   readonly embeddings: OpfsCache;
@@ -110,7 +112,7 @@ export async function openBrowserPipeline(options: BrowserOptions, signal?: Abor
     // Without it a browser may delete all of it when space is short. It may refuse, which costs a download some day.
     await navigator.storage.persist?.();
   }
-  const load = async (hooks: LoadHooks = {}) => {
+  const loadAll = async (hooks: LoadHooks) => {
     await pipeline.load(hooks);
     for (const [i, record] of records.entries()) {
       const { release } = await fetchFile(store, record, { ...hooks, meter: pipeline.meter });
@@ -119,7 +121,17 @@ export async function openBrowserPipeline(options: BrowserOptions, signal?: Abor
     }
     if (text !== 'edge' && options.onnxruntime !== undefined) await bytesOf(options.onnxruntime);
     await stored?.tidy();
-    await folders?.pieces.retain([]);
+    await folders?.parts.clear();
+  };
+  const load = async (hooks: LoadHooks = {}) => {
+    if (folders === undefined || navigator.locks === undefined) return loadAll(hooks);
+    // Of two tabs one downloads; the other one waits, and finds all of it in files.
+    const message = 'loading was cancelled while another tab loaded the same model.';
+    await navigator.locks
+      .request(`edge-dit/${digest}`, { signal: hooks.signal }, () => loadAll(hooks))
+      .catch((cause) => {
+        throw isEdgeDitError(cause) || !hooks.signal?.aborted ? cause : new EdgeDitError('aborted', message, { cause });
+      });
   };
   return { pipeline, notes, stored, parts, load };
 }
@@ -129,10 +141,10 @@ async function openFolders(note: (text: string) => void): Promise<Folders | unde
     note('nothing is kept in this browser: private files need https, or localhost');
     return undefined;
   }
-  const [objects, pieces, answers, records, embeddings] = await Promise.all(
-    ['objects', 'pieces', 'answers', 'models', 'embeddings'].map((name) => openOpfsCache(`edge-dit/${name}`)),
+  const [objects, answers, records, embeddings] = await Promise.all(
+    ['objects', 'answers', 'models', 'embeddings'].map((name) => openOpfsCache(`edge-dit/${name}`)),
   );
-  return { objects, pieces, answers, records, embeddings };
+  return { objects, answers, records, embeddings, parts: await openOpfsParts('edge-dit/parts') };
 }
 
 function storeOf({ near, last }: BrowserOptions, folders: Folders | undefined, note: (text: string) => void): Store {
@@ -142,7 +154,7 @@ function storeOf({ near, last }: BrowserOptions, folders: Folders | undefined, n
   );
   if (folders === undefined) return origins;
   const onError = (error: unknown) => note(`could not be kept in this browser: ${messageOf(error)}`);
-  const kept = cached(resumable(origins, folders.pieces, { onError }), folders.objects, { onError });
+  const kept = cached(resumable(origins, folders.parts, { onError }), folders.objects, { onError });
   const onRemembered = (_key: string, reason: unknown) =>
     note(`the model is that of the last visit: ${messageOf(reason)}`);
   return remembered(kept, folders.answers, { onError, onRemembered });

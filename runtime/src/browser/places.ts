@@ -16,6 +16,8 @@ export interface Placed {
   readonly engine: string;
   /** Bytes that the runtime holds after it, where that is on this device. */
   readonly heldBytes?: number;
+  /** Of this device: why this engine, and what else there is to know. */
+  readonly notes?: readonly string[];
 }
 
 export interface Place {
@@ -114,13 +116,13 @@ export function devicePlace(
     async generate(request, hooks) {
       await ready(hooks);
       const picture = await client.generate({ ...request, previewSide }, hooks);
-      const png = encodePng(picture) as Uint8Array<ArrayBuffer>;
       return {
-        png,
+        png: encodePng(picture) as Uint8Array<ArrayBuffer>,
         seed: picture.seed,
         sampleMs: picture.timings.sample,
         engine: picture.engine.name,
         heldBytes: picture.memory.current,
+        notes: [...picture.engine.notes, ...picture.notes],
       };
     },
   };

@@ -40,14 +40,19 @@ export interface OpfsCache extends CacheLike {
 }
 
 /** @param folder of the origin's file system; folders in it after slashes. @throws EdgeDitError `store-failed` where there is no OPFS */
-export async function openOpfsCache(folder = 'edge-dit'): Promise<OpfsCache> {
+export async function openOpfsFolder(folder: string): Promise<DirectoryLike> {
   const { storage } = globalThis.navigator ?? {};
   if (storage?.getDirectory === undefined) {
     throw new EdgeDitError('store-failed', 'no private file system here; serve the page over https or localhost.');
   }
   let directory = await storage.getDirectory();
   for (const name of folder.split('/')) directory = await directory.getDirectoryHandle(name, { create: true });
-  return opfsCache(directory as unknown as DirectoryLike);
+  return directory as unknown as DirectoryLike;
+}
+
+/** @throws EdgeDitError `store-failed` where there is no OPFS */
+export async function openOpfsCache(folder = 'edge-dit'): Promise<OpfsCache> {
+  return opfsCache(await openOpfsFolder(folder));
 }
 
 /** An entry is a file. One that a page left half written is damage, which heals: whoever reads it verifies it. */

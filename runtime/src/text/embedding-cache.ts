@@ -11,7 +11,7 @@
 import type { Manifest } from '../format/manifest.ts';
 import type { CacheLike } from '../stores/cached.ts';
 import { sha256Hex } from '../verify.ts';
-import type { TextEncoder as PromptEncoder, TextEmbedding } from './conditioning.ts';
+import { type TextEncoder as PromptEncoder, stackEmbeddings, type TextEmbedding } from './conditioning.ts';
 
 const DIGEST_BYTES = 32;
 const HEADER_BYTES = DIGEST_BYTES + 8;
@@ -113,16 +113,4 @@ function rowOf({ tokens, channels, data, mask }: TextEmbedding, row: number): Te
     data: data.slice(row * size, (row + 1) * size),
     mask: mask.slice(row * tokens, (row + 1) * tokens),
   };
-}
-
-/** Rows of one encoder, which all have one shape. */
-export function stackEmbeddings(rows: readonly TextEmbedding[]): TextEmbedding {
-  const { tokens, channels } = rows[0];
-  const data = new Float32Array(rows.length * tokens * channels);
-  const mask = new Int32Array(rows.length * tokens);
-  for (const [i, row] of rows.entries()) {
-    data.set(row.data, i * tokens * channels);
-    mask.set(row.mask, i * tokens);
-  }
-  return { count: rows.length, tokens, channels, data, mask };
 }

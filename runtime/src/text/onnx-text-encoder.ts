@@ -6,7 +6,7 @@
 import { EdgeDitError } from '../errors.ts';
 import type { Meter } from '../meter.ts';
 import type { OnnxRuntime, OnnxSession, OnnxTensor } from '../onnx/onnx-runtime.ts';
-import type { TextEmbedding, TextEncoder } from './conditioning.ts';
+import { stackEmbeddings, type TextEmbedding, type TextEncoder } from './conditioning.ts';
 import type { TokenizedPrompt, Tokenizer } from './tokenizer.ts';
 
 /** 80 prompts of 24 tokens by 256 channels, in 2 % of what a Worker may hold. */
@@ -67,15 +67,8 @@ export class OnnxTextEncoder implements TextEncoder {
       this.#queue = row.catch(() => undefined);
       rows.push(await row);
     }
-    const { channels } = rows[0];
     const tokens = tokenizer.maxTokens;
-    const data = new Float32Array(rows.length * tokens * channels);
-    const mask = new Int32Array(rows.length * tokens);
-    for (const [i, row] of rows.entries()) {
-      data.set(row.data, i * tokens * channels);
-      mask.set(row.mask, i * tokens);
-    }
-    return { count: rows.length, tokens, channels, data, mask };
+    return stackEmbeddings(rows.map((row) => ({ count: 1, tokens, ...row })));
   }
 
   /** Forgets the embeddings and frees the model inside the engine, not the engine's memory. May be used again. */

@@ -5,8 +5,8 @@
 import { EdgeDitError, isEdgeDitError } from '../errors.ts';
 import type { Manifest } from '../format/manifest.ts';
 import { throwIfAborted } from '../stores/store-error.ts';
-import type { TextEmbedding, TextEncoder } from './conditioning.ts';
-import { encoderIdentity, stackEmbeddings, unpackEmbedding } from './embedding-cache.ts';
+import { stackEmbeddings, type TextEmbedding, type TextEncoder } from './conditioning.ts';
+import { encoderIdentity, unpackEmbedding } from './embedding-cache.ts';
 
 export interface RemoteEncoderOptions {
   /** Sent with each request, for example `authorization`. */

@@ -61,6 +61,8 @@ const POINTS: readonly ExtensionPoint[] = [
       'cached',
       'fs-lock',
       'opfs',
+      'opfs-parts',
+      'parts',
       'remembered',
       'resumable',
       'store',

@@ -103,6 +103,7 @@ async function draw(hooks: CallHooks): Promise<void> {
   const why = made.passedOver.map(({ place, reason }) => ` Not made on ${place}: ${reason}`).join('');
   const held = made.heldBytes === undefined ? '' : `, which holds ${(made.heldBytes / 1e6).toFixed(1)} MB`;
   view.say(`Made on ${made.place} in ${seconds} s with ${made.engine}${held}.${why}`);
+  if (made.notes) view.notes(made.notes);
   if (made.place !== 'this device') view.place(`${made.engine} at ${made.place}`);
   else if (loaded) view.place(`${made.engine} on this device`);
 }

@@ -55,19 +55,27 @@ export interface Drawing {
   readonly prompt?: string;
   readonly seed?: number;
   readonly steps?: number;
+  /** Milliseconds for the picture. Default 240,000. */
+  readonly timeout?: number;
 }
 
 /** What the page says at the end, and the picture's PNG where there is one. */
-export async function draw(page: Page, { prompt = 'red apple, fluent 3d style', seed = 1, steps = 2 }: Drawing = {}) {
+export async function draw(
+  page: Page,
+  { prompt = 'red apple, fluent 3d style', seed = 1, steps = 2, timeout }: Drawing = {},
+) {
   await page.fill('#prompt', prompt);
   await page.fill('#seed', String(seed));
   await page.fill('#steps', String(steps));
   await page.click('#draw:not([disabled])');
-  return finished(page);
+  return finished(page, timeout);
 }
 
-export async function finished(page: Page): Promise<{ said: string; problem: string; png: Uint8Array | undefined }> {
-  await page.waitForSelector('#cancel', { state: 'hidden', timeout: 240_000 });
+export async function finished(
+  page: Page,
+  timeout = 240_000,
+): Promise<{ said: string; problem: string; png: Uint8Array | undefined }> {
+  await page.waitForSelector('#cancel', { state: 'hidden', timeout });
   const said = (await page.textContent('#say')) ?? '';
   const problem = (await page.textContent('#problem')) ?? '';
   if (!said.startsWith('Made')) return { said, problem, png: undefined };

@@ -216,6 +216,12 @@ describe('while blocks come', () => {
   });
 
   test('what stays is loaded before the first request, where that is asked for', async () => {
+    const broken = await open(
+      { name: 'broken', get: async (key) => (await memory()).get(key.replace(/^shards/, 'no')) },
+      9.5 * MIB,
+    );
+    await assert.rejects(broken.load(), (error) => isEdgeDitError(error, 'object-missing'));
+    await broken.close();
     for (const budget of [TIGHT, ROOMY]) {
       const pipeline = await open(await memory(), budget);
       await pipeline.load();

@@ -97,11 +97,10 @@ export async function prepareModel(options: Preparation): Promise<PreparedModel>
       const bytes = Math.max(plan.windowBytes, layout.largest, Math.min(free, FETCHED_AT_ONCE * layout.largest));
       const giveBack = meter.take('fetched objects', bytes);
       const { begun, loaded, stop } = model.start({ ...run, concurrency: FETCHED_AT_ONCE, window: new Meter(bytes) });
-      return {
-        begun: plan.windowBytes === 0 ? begun.finally(giveBack) : begun,
-        loaded,
-        stop: () => stop().finally(giveBack),
-      };
+      // Whoever only loads does not wait for it.
+      const first = plan.windowBytes === 0 ? begun.finally(giveBack) : begun;
+      first.catch(() => {});
+      return { begun: first, loaded, stop: () => stop().finally(giveBack) };
     },
   };
 }

@@ -146,13 +146,14 @@ export class Pipeline {
 
   /** What a request asks of this model. @throws EdgeDitError `invalid-request` where it does not fit */
   check(request: GenerateRequest): SettledRequest {
+    const settled = settleRequest(request, this.manifest, this.#denoiser.architecture.geometry);
     if (request.prompt !== undefined && !this.#textEncoder && !request.embedding) {
       throw new EdgeDitError(
         'invalid-request',
         `prompt: ${this.manifest.model} ships no text encoder: send a precomputed embedding.`,
       );
     }
-    return settleRequest(request, this.manifest, this.#denoiser.architecture.geometry);
+    return settled;
   }
 
   /** Raises what `check` does; `aborted` when its signal says so; `resume-refused` for a checkpoint of something else. */

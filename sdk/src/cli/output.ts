@@ -37,12 +37,22 @@ export class Output {
   }
 
   note(line: string): void {
-    if (!this.#silent) process.stderr.write(`${line}\n`);
+    if (!this.silent) process.stderr.write(`${line}\n`);
+  }
+
+  /** Whether somebody looks on at a terminal. */
+  get live(): boolean {
+    return !this.silent && process.stderr.isTTY === true;
+  }
+
+  /** One line that is written again and again, at a terminal; an empty one ends it. */
+  status(line: string): void {
+    if (this.live) process.stderr.write(`\r\x1b[2K${line.slice(0, Math.max(0, (process.stderr.columns ?? 80) - 1))}`);
   }
 
   /** A bar to `total`, in bytes or in units of that name; what was there before, `from`, tells nothing of the time left. */
   progress(title: string, total: number, unit: string, from = 0): Progress {
-    if (this.#silent) return { update() {}, stop() {} };
+    if (this.silent) return { update() {}, stop() {} };
     const inBytes = unit === 'bytes';
     const format = inBytes ? shortBytes : counted;
     const started = Date.now();
@@ -82,7 +92,8 @@ export class Output {
     if (process.env.EDGE_DIT_DEBUG === '1') process.stderr.write(`${inspect(error, { depth: 5 })}\n`);
   }
 
-  get #silent(): boolean {
+  /** No progress and no commentary. */
+  get silent(): boolean {
     return this.#json || this.#quiet;
   }
 }

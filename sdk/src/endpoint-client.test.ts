@@ -7,7 +7,7 @@ import { serveNode } from '@edge-dit/functions/targets/node';
 import { publishTiny } from './testing/tiny-class-model.ts';
 
 const tiny = await publishTiny();
-const sha256 = createHash('sha256').update('the key').digest('hex');
+const sha256 = createHash('sha256').update('the-key').digest('hex');
 const keys = [{ name: 'app', sha256, scopes: ['generate' as const, 'models' as const] }];
 const served = await serveNode({
   store: tiny.store,
@@ -20,7 +20,7 @@ after(async () => {
   await served.close();
   await tiny.remove();
 });
-const client = new EndpointClient({ url: `${served.url}/`, key: 'the key' });
+const client = new EndpointClient({ url: `${served.url}/`, key: 'the-key' });
 const asked = { class: 2, seed: 9, steps: 4 };
 
 test('a picture, pictures, events and a job: the same bytes in each form', async () => {

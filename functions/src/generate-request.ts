@@ -117,7 +117,8 @@ function invalid(errors: readonly FieldError[]): Problem {
 /** A picture is of a prompt or of a class; each has a seed. */
 function faultsOfSubject(body: z.infer<Schema>): FieldError[] {
   const { seed = 0, n = 1 } = body;
-  if (seed + n - 1 > MAX_SEED) {
+  // The sum would be rounded.
+  if (seed > MAX_SEED - (n - 1)) {
     return [
       { pointer: '#/seed', detail: `the pictures have the seeds ${seed} to ${seed} + ${n - 1}: give a smaller one` },
     ];

@@ -14,8 +14,8 @@ export interface JobPicture {
   readonly blob: string;
 }
 
-export interface JobRecord {
-  readonly version: 1;
+/** What was asked, settled. */
+export interface JobDraft {
   readonly id: string;
   /** Name of the key that may see it. */
   readonly owner: string;
@@ -28,6 +28,12 @@ export interface JobRecord {
   readonly n: number;
   readonly steps: number;
   readonly guidance: number;
+  /** Name of the address that is told of its end. */
+  readonly webhook?: string;
+}
+
+export interface JobRecord extends Omit<JobDraft, 'webhook'> {
+  readonly version: 1;
   readonly status: JobStatus;
   /** Milliseconds since 1970, as all times here. */
   readonly createdAt: number;
@@ -58,19 +64,6 @@ export interface JobLive {
     readonly height: number;
     readonly step: number;
   };
-}
-
-export interface JobDraft {
-  readonly id: string;
-  readonly owner: string;
-  readonly model: string;
-  readonly modelDigest: string;
-  readonly request: GenerateRequest;
-  readonly asked: string;
-  readonly n: number;
-  readonly steps: number;
-  readonly guidance: number;
-  readonly webhook?: string;
 }
 
 export const newJob = ({ webhook, ...draft }: JobDraft, now: number): JobRecord => ({

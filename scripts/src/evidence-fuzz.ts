@@ -1,6 +1,6 @@
 /**
  * Hostile input, 100,000 cases of each kind: `npm run evidence:fuzz`, with `--cases n` and `--seed n`. Raises at the first
- * that is accepted and should not be, or that fails with anything but a typed error. Writes docs/evidence/fuzz.json.
+ * that is accepted and should not be, or that fails with anything but a typed error. Writes docs/results/fuzz.json.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,7 +30,7 @@ for (const [name, run] of Object.entries(kinds)) {
   results[name] = await run();
   console.log(`${name}: ${JSON.stringify(results[name])}, ${((performance.now() - started) / 1000).toFixed(0)} s`);
 }
-const folder = join(root, 'docs/evidence');
+const folder = join(root, 'docs/results');
 mkdirSync(folder, { recursive: true });
 const document = { command: 'npm run evidence:fuzz', node: process.version, seed, results };
 writeFileSync(join(folder, 'fuzz.json'), `${JSON.stringify(document, null, 2)}\n`);

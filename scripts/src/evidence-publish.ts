@@ -1,6 +1,6 @@
 /**
  * That publishing survives: processes killed with `kill -9` at random instants, and several at once on one name, against a
- * real S3 server (S3_ENDPOINT). Writes docs/evidence/publish.json. `--rounds n`, `--races n`, `--seed n`.
+ * real S3 server (S3_ENDPOINT). Writes docs/results/publish.json. `--rounds n`, `--races n`, `--seed n`.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -75,7 +75,7 @@ const results = {
   kills,
   races,
 };
-const folder = join(root, 'docs/evidence');
+const folder = join(root, 'docs/results');
 mkdirSync(folder, { recursive: true });
 writeFileSync(join(folder, 'publish.json'), `${JSON.stringify(results, null, 2)}\n`);
 console.log(

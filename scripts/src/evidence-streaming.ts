@@ -26,7 +26,7 @@ const random = await randomModel({ model, seed: 1, config, codedModulation: true
 const { shards } = random.manifest;
 const bytes = shards.reduce((sum, { length }) => sum + length, 0);
 const worker = await openStreamingWorker(random);
-const request = { seed: 7, steps: 4, guidance: 4.5 };
+const request = { seed: 7, steps: 3, guidance: 1 };
 const mb = (count: number) => `${(count / 1e6).toFixed(1)} MB`;
 try {
   console.log(`${mb(bytes)} in ${shards.length} shards; under ${BUDGET / MIB} MiB:`);

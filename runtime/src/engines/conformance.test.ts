@@ -246,6 +246,40 @@ for (const { name, open, skip, tolerance = 1e-6, sumsOnly } of engines) {
       });
     }
 
+    it('has layers of the same values in a place, one after another, under activations that are held', async () => {
+      const engine = await open();
+      if (!engine.place) return;
+      const sources = [
+        codes(4, 16, 24, { balanced: true }),
+        codes(8, 16, 24),
+        codes(5, 16, 24, { size: 8, balanced: true }),
+        codes(8, 16, 24, { activationBits: 'float' }),
+        float(16, 24),
+      ];
+      const kept = engine.linear(codes(8, 16, 24, { balanced: true }));
+      const [place, other] = [engine.place(8192), engine.place(8192)];
+      const beside = other.fill(() => engine.linear(sources[0]));
+      const x = matrix(engine);
+      const held = engine.apply(kept, engine.operand(x));
+      const before = await engine.read(held);
+      for (const source of [...sources, ...sources]) {
+        place.clear();
+        const mark = engine.mark();
+        const layer = place.fill(() => engine.linear(source));
+        assert.equal(engine.mark(), mark, 'nothing of a place lies on the stack');
+        const operand = engine.operand(x);
+        const results = [beside, layer, kept].map((linear) => engine.apply(linear, operand));
+        const expected = [sources[0], source, codes(8, 16, 24, { balanced: true })].map((given) =>
+          engine.apply(engine.linear(given), engine.operand(x)),
+        );
+        for (const [i, result] of results.entries()) {
+          assert.deepEqual(await engine.read(result), await engine.read(expected[i]));
+        }
+        engine.release(mark);
+        assert.deepEqual(await engine.read(held), before);
+      }
+    });
+
     it('gives activations back', async () => {
       const engine = await open();
       const mark = engine.mark();
@@ -267,6 +301,15 @@ describe('the wasm engine', () => {
     const { engine } = await openWasmEngine(modules, meter);
     assert.throws(() => engine.input(new Float32Array(3 * 2 ** 20), [3, 2 ** 20]), { code: 'memory-exceeded' });
     assert.ok(meter.current <= meter.budget);
+  });
+
+  it('refuses to fill a place with more than it has room for', async () => {
+    const { engine } = await openWasmEngine(modules, new Meter());
+    const place = engine.place!(1024);
+    assert.throws(() => place.fill(() => engine.linear(float(24, 24))), { code: 'internal', message: /place/ });
+    // What is made afterwards lies on the stack again.
+    const tensor = engine.input(noise(1, 4096), [4096]);
+    assert.deepEqual(await engine.read(tensor), noise(1, 4096));
   });
 
   it('names why no variant runs', async () => {

@@ -189,7 +189,8 @@ function readsOf(
   const parts = sum(files, ({ parts: all }) => all.length);
   const { hit, miss } = target.cacheCalls ?? { hit: 1, miss: 1 };
   // Embeddings of prompts are kept where shards are.
-  const texts = target.cacheCalls && !embedded && conditioning.type === 'text' ? miss - 1 : 0;
+  const encodes = conditioning.type === 'text' && conditioning.textEncoder !== undefined && !embedded;
+  const texts = target.cacheCalls && encodes ? miss - 1 : 0;
   // Streamed shards that are of something that stays as well are read once more; the manifest is content-addressed too.
   const shards = manifest.shards.length;
   const first = 1 + miss * (1 + shards + parts) + texts;

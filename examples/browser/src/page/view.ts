@@ -87,7 +87,6 @@ export const view = {
     element('place').textContent = text;
   },
   problem(text: string | undefined, makeRoom = false): void {
-    element('problem').hidden = text === undefined;
     element('problem').textContent = text ?? '';
     element('make-room').hidden = !makeRoom;
   },

@@ -22,6 +22,8 @@ export interface WebGpuOptions {
 }
 
 export interface OpenedWebGpu extends OpenedEngine {
+  /** Held here because Dawn in Node ends with the process's last reference to it, device in use or not. */
+  readonly gpu: GPU | undefined;
   readonly device: GPUDevice;
   /** Vendor and architecture of the adapter, as far as the host says. */
   readonly adapter: string;
@@ -57,7 +59,8 @@ export async function openWebGpuEngine(meter: Meter, options: WebGpuOptions = {}
     throw cause;
   }
   queue.takeTimings();
-  if (failure === undefined) return { engine, notes, close, device, adapter, takeTimings: () => queue.takeTimings() };
+  const takeTimings = () => queue.takeTimings();
+  if (failure === undefined) return { engine, notes, close, gpu, device, adapter, takeTimings };
   close();
   throw new EdgeDitError('engine-unavailable', `webgpu: ${adapter} failed its self-test (${failure})`);
 }

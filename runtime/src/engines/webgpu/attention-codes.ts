@@ -3,8 +3,9 @@
  * token, values by channel; then a workgroup takes some queries of a head through all keys twice, for the largest score of
  * each, and for the codes of the probabilities that it decides and their product with the values.
  *
- * A row of codes of a head has a record (scale, zero, sum, nothing) in vec4 and its words, four codes each: queries and keys
- * four channels of a token, values four tokens of a channel.
+ * A row of codes of a head has a record (scale, zero, sum, nothing) in vec4, and words of four codes each: of queries and
+ * keys four channels of a token, of values four tokens of a channel. Words lie in vec4, of four tokens or four channels: so
+ * threads move them four at a time, and find those of their own queries, keys or channels side by side.
  */
 import { divisorNear } from './attention-float.ts';
 import { dots } from './codes.ts';
@@ -23,8 +24,8 @@ export function headRows(depth: number, kind: 'queries' | 'keys'): Kernel {
     : 'clamp(vec4<i32>(round(v * factor)) + zero, vec4<i32>(0), vec4<i32>(255)) - 128';
   return defineKernel({
     name: kernelName('attention-rows', { depth, kind }),
-    /** Rows [count] of `fours` vectors follow each other: token by token, head by head. */
-    parameters: { count: 'u32', xAt: 'u32', scale: 'f32' },
+    /** A row is a token of a head: `count` of them, token by token, then head by head. */
+    parameters: { count: 'u32', tokens: 'u32', heads: 'u32', xAt: 'u32', scale: 'f32' },
     buffers: { x: 'array<vec4<f32>>', records: 'rw array<vec4<u32>>', codes: 'rw array<u32>' },
     body: `
 ${DIVIDE}
@@ -32,7 +33,10 @@ ${DIVIDE}
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let row = id.x + id.y * groups.x * ${HEAD_THREADS}u;
   if (row >= p.count) { return; }
-  let x0 = p.xAt + row * ${fours}u;
+  let token = row % p.tokens;
+  let head = row / p.tokens;
+  let x0 = p.xAt + (((head / p.heads) * p.tokens + token) * p.heads + head % p.heads) * ${fours}u;
+  let code0 = ((head * ((p.tokens + 3u) / 4u) + token / 4u) * ${fours}u) * 4u + token % 4u;
   var low = vec4<f32>();
   var high = vec4<f32>();
   for (var i = 0u; i < ${fours}u; i++) { let v = x[x0 + i]; low = min(low, v); high = max(high, v); }
@@ -52,7 +56,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let q = ${code};
     sum += q.x + q.y + q.z + q.w;
     let bytes = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
-    codes[row * ${fours}u + i] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+    codes[code0 + 4u * i] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
   }
   ${
     queries
@@ -70,7 +74,7 @@ export const VALUE_COLUMNS: Kernel = defineKernel({
   name: 'attention-values',
   /** `vectors` of a token; `words` of a channel. */
   parameters: { keys: 'u32', vectors: 'u32', xAt: 'u32', words: 'u32' },
-  buffers: { x: 'array<vec4<f32>>', records: 'rw array<vec4<u32>>', codes: 'rw array<u32>' },
+  buffers: { x: 'array<vec4<f32>>', records: 'rw array<vec4<u32>>', codes: 'rw array<vec4<u32>>' },
   body: `
 ${DIVIDE}
 var<workgroup> lows: array<vec4<f32>, ${VALUE_THREADS}>;
@@ -118,7 +122,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         packed |= bitcast<vec4<u32>>(q) << vec4<u32>(8u * i);
       }
     }
-    for (var c = 0u; c < 4u; c++) { codes[(channel + c) * p.words + word] = packed[c]; }
+    codes[(channel / 4u) * p.words + word] = packed;
   }
   sums[t] = sum;
   for (var half = ${VALUE_THREADS / 2}u; half > 0u; half = half / 2u) {
@@ -145,32 +149,26 @@ export interface CodedAttention {
   readonly packed: boolean;
 }
 
-/** Words of workgroup memory: queries, then keys or values, then codes of probabilities, and a record of each query and key. */
-export function codedAttentionBytes({
-  depth,
-  across,
-  down,
-  queries,
-  keys,
-}: Omit<CodedAttention, 'biased' | 'packed'>): number {
+export function codedAttentionBytes(shape: Omit<CodedAttention, 'biased' | 'packed'>): number {
+  const { depth, across, down, queries, keys } = shape;
   const [rows, block] = [down * queries, across * keys];
   const given = Math.max((depth / 4) * (block + 4), (block / 4) * (depth + 4));
-  return 4 * ((depth / 4) * (rows + 4) + given + (block / 4) * (rows + 4) + rows * (across + 2) + 4 * block);
+  return 4 * ((depth / 4) * (rows + 4) + given + (block / 4) * (rows + 4) + rows * across + 4 * block);
 }
 
+const MOST_THREADS = 128;
+
+/**
+ * The threads for heads of so many channels in so many bytes of workgroup memory. Four queries by four keys a thread are
+ * faster than more of either by up to a half: `npm run tune:webgpu`.
+ */
 export function codedAttentionShape(depth: number, bytes: number): Omit<CodedAttention, 'biased' | 'packed' | 'depth'> {
   const across = divisorNear(depth / 4, 8);
-  for (const [queries, keys] of [
-    [8, 8],
-    [4, 8],
-    [4, 4],
-  ]) {
-    for (const down of [8, 4, 2, 1]) {
-      const shape = { across, down, queries, keys };
-      if (codedAttentionBytes({ depth, ...shape }) <= bytes) return shape;
-    }
+  const shape = (down: number) => ({ across, down, queries: 4, keys: 4 });
+  for (let down = Math.floor(MOST_THREADS / across); down > 1; down--) {
+    if (codedAttentionBytes({ depth, ...shape(down) }) <= bytes) return shape(down);
   }
-  return { across, down: 1, queries: 4, keys: 4 };
+  return shape(1);
 }
 
 export function codedAttention(options: CodedAttention): Kernel {
@@ -191,19 +189,38 @@ export function codedAttention(options: CodedAttention): Kernel {
   /** Four by four, the threads' fours side by side. */
   const row = (i: number) => `(${(i >> 2) * down * 4 + (i & 3)}u + ty * 4u)`;
   const key = (j: number) => `(${(j >> 2) * across * 4 + (j & 3)}u + tx * 4u)`;
+  const blockFours = block / 4;
+  /** Vectors of a block that a thread fetches before they are wanted, and then puts where all see them. */
+  const fetched = range(Math.ceil((blockFours * fours) / threads));
+  const slot = (i: number) => `let i = min(t + ${i * threads}u, ${blockFours * fours - 1}u);`;
+  const records = range(Math.ceil(block / threads));
+  const keyOf = (i: number, first: string) => `min(${first} + t + ${i * threads}u, p.keys - 1u)`;
+  const fetchKeys = (first: string) => `
+    ${fetched
+      .map((i) => `{ ${slot(i)} f${i} = keyCodes[min(keys0 + (${first}) / 4u * ${fours}u + i, keysEnd)]; }`)
+      .join('\n    ')}
+    ${records
+      .map((i) => {
+        const bias = biased ? ` e${i}.w = bitcast<u32>(bias[group.z * p.keys + ${keyOf(i, first)}]);` : '';
+        return `e${i} = keyRecords[head * p.keys + ${keyOf(i, first)}];${bias}`;
+      })
+      .join('\n    ')}`;
+  const fetchValues = fetched
+    .map((i) => {
+      const word = `min(key0 / 4u + i % ${blockFours}u, p.keyWords - 1u)`;
+      return `{ ${slot(i)} f${i} = valueCodes[(head * ${fours}u + i / ${blockFours}u) * p.keyWords + ${word}]; }`;
+    })
+    .join('\n    ');
+  const putValues = fetched
+    .map((i) => `{ ${slot(i)} given[(i % ${blockFours}u) * ${channelStride}u + i / ${blockFours}u] = f${i}; }`)
+    .join('\n    ');
+  const putKeys = `
+    ${fetched
+      .map((i) => `{ ${slot(i)} given[(i % ${fours}u) * ${keyStride}u + i / ${fours}u] = f${i}; }`)
+      .join('\n    ')}
+    ${records.map((i) => `if (t + ${i * threads}u < ${block}u) { keyRecordOf[t + ${i * threads}u] = e${i}; }`).join(' ')}`;
+  /** Of the block of keys in workgroup memory: scores f of the thread's queries and keys. */
   const score = `
-    for (var i = t; i < ${block * fours}u; i += ${threads}u) {
-      let r = i / ${fours}u;
-      let c = i % ${fours}u;
-      let token = min(key0 + r, p.keys - 1u);
-      given[c * ${keyStride}u + r / 4u][r % 4u] = keyCodes[((group.z * p.keys + token) * p.heads + group.y) * ${fours}u + c];
-    }
-    for (var r = t; r < ${block}u; r += ${threads}u) {
-      let token = min(key0 + r, p.keys - 1u);
-      keyRecordOf[r] = keyRecords[(group.z * p.keys + token) * p.heads + group.y];
-      ${biased ? 'keyRecordOf[r].w = bitcast<u32>(bias[group.z * p.keys + token]);' : ''}
-    }
-    workgroupBarrier();
     ${pairs(keys, (i, j) => `var s${i}_${j} = 0;`)}
     for (var c = 0u; c < ${fours}u; c++) {
       ${range(queries / 4)
@@ -224,11 +241,11 @@ export function codedAttention(options: CodedAttention): Kernel {
     parameters: { tokens: 'u32', keys: 'u32', heads: 'u32', keyWords: 'u32' },
     buffers: {
       queryRecords: 'array<vec4<u32>>',
-      queryCodes: 'array<u32>',
+      queryCodes: 'array<vec4<u32>>',
       keyRecords: 'array<vec4<u32>>',
-      keyCodes: 'array<u32>',
+      keyCodes: 'array<vec4<u32>>',
       valueRecords: 'array<vec4<u32>>',
-      valueCodes: 'array<u32>',
+      valueCodes: 'array<vec4<u32>>',
       ...(biased ? { bias: 'array<f32>' } : {}),
       out: 'rw array<vec4<f32>>',
     },
@@ -238,8 +255,7 @@ var<workgroup> asked: array<vec4<u32>, ${fours * rowStride}>;
 var<workgroup> given: array<vec4<u32>, ${given}>;
 var<workgroup> weights: array<vec4<u32>, ${(block / 4) * rowStride}>;
 var<workgroup> keyRecordOf: array<vec4<u32>, ${block}>;
-var<workgroup> parts: array<f32, ${rows * across}>;
-var<workgroup> totals: array<u32, ${rows * across}>;
+var<workgroup> parts: array<u32, ${rows * across}>;
 fn scoreOf(sum: i32, row: vec4<u32>, key: vec4<u32>) -> f32 {
   let total = sum - bitcast<i32>(row.y) * bitcast<i32>(key.z) - bitcast<i32>(key.y) * bitcast<i32>(row.z);
   return exact(f32(total) * (bitcast<f32>(key.x) * bitcast<f32>(row.x))) + bitcast<f32>(key.w);
@@ -250,28 +266,40 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let tx = t % ${across}u;
   let ty = t / ${across}u;
   let first = group.x * ${rows}u;
-  for (var i = t; i < ${rows * fours}u; i += ${threads}u) {
-    let r = i / ${fours}u;
-    let c = i % ${fours}u;
-    let token = min(first + r, p.tokens - 1u);
-    asked[c * ${rowStride}u + r / 4u][r % 4u] = queryCodes[((group.z * p.tokens + token) * p.heads + group.y) * ${fours}u + c];
+  let head = group.z * p.heads + group.y;
+  let keys0 = head * ((p.keys + 3u) / 4u) * ${fours}u;
+  let keysEnd = keys0 + ((p.keys + 3u) / 4u) * ${fours}u - 1u;
+  let queries0 = head * ((p.tokens + 3u) / 4u) * ${fours}u;
+  let queriesEnd = queries0 + ((p.tokens + 3u) / 4u) * ${fours}u - 1u;
+  for (var i = t; i < ${(rows / 4) * fours}u; i += ${threads}u) {
+    asked[(i % ${fours}u) * ${rowStride}u + i / ${fours}u] = queryCodes[min(queries0 + (first / 4u) * ${fours}u + i, queriesEnd)];
   }
+  ${fetched.map((i) => `var f${i}: vec4<u32>;`).join(' ')}
+  ${records.map((i) => `var e${i}: vec4<u32>;`).join(' ')}
+  ${fetchKeys('0u')}
   ${eachRow((i) => {
     const token = `min(first + ${row(i)}, p.tokens - 1u)`;
-    return `let r${i} = queryRecords[(group.z * p.tokens + ${token}) * p.heads + group.y]; var top${i} = -1e30; var count${i} = 0u;`;
+    return `let r${i} = queryRecords[head * p.tokens + ${token}]; var top${i} = -1e30; var count${i} = 0u;`;
   })}
   for (var key0 = 0u; key0 < p.keys; key0 += ${block}u) {
+    ${putKeys}
+    workgroupBarrier();
+    ${fetchKeys(`key0 + ${block}u`)}
     ${score}
     ${eachRow((i) => `top${i} = max(top${i}, ${highest(range(keys).map((j) => `f${i}_${j}`))});`)}
     workgroupBarrier();
   }
-  ${eachRow((i) => `parts[${row(i)} * ${across}u + tx] = top${i};`)}
+  ${eachRow((i) => `parts[${row(i)} * ${across}u + tx] = bitcast<u32>(top${i});`)}
   workgroupBarrier();
   for (var j = 0u; j < ${across}u; j++) {
-    ${eachRow((i) => `top${i} = max(top${i}, parts[${row(i)} * ${across}u + j]);`)}
+    ${eachRow((i) => `top${i} = max(top${i}, bitcast<f32>(parts[${row(i)} * ${across}u + j]));`)}
   }
   ${pairs(4 * each, (i, j) => `var o${i}_${j} = 0u;`)}
+  ${fetchKeys('0u')}
   for (var key0 = 0u; key0 < p.keys; key0 += ${block}u) {
+    ${putKeys}
+    workgroupBarrier();
+    ${fetchValues}
     ${score}
     ${eachRow((i) =>
       range(keys / 4)
@@ -284,16 +312,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         .join(' '),
     )}
     workgroupBarrier();
-    for (var i = t; i < ${depth * (block / 4)}u; i += ${threads}u) {
-      let channel = i / ${block / 4}u;
-      let word = i % ${block / 4}u;
-      var found = 0u;
-      if (key0 / 4u + word < p.keyWords) {
-        found = valueCodes[((group.z * p.heads + group.y) * ${depth}u + channel) * p.keyWords + key0 / 4u + word];
-      }
-      given[word * ${channelStride}u + channel / 4u][channel % 4u] = found;
-    }
+    ${putValues}
     workgroupBarrier();
+    ${fetchKeys(`key0 + ${block}u`)}
     for (var word = 0u; word < ${block / 4}u; word++) {
       ${range(queries / 4)
         .map((i) => `let a${i} = weights[word * ${rowStride}u + ty + ${i * down}u];`)
@@ -305,11 +326,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
   }
-  ${eachRow((i) => `totals[${row(i)} * ${across}u + tx] = count${i};`)}
+  ${eachRow((i) => `parts[${row(i)} * ${across}u + tx] = count${i};`)}
   workgroupBarrier();
   ${range(each)
     .map((q) => {
-      const channel = `((group.z * p.heads + group.y) * ${depth}u + (tx + ${q * across}u) * 4u)`;
+      const channel = `(head * ${depth}u + (tx + ${q * across}u) * 4u)`;
       return range(4)
         .map((c) => `let v${4 * q + c} = valueRecords[${channel} + ${c}u];`)
         .join(' ');
@@ -323,7 +344,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     });
     return `if (first + ${row(i)} < p.tokens) {
       var total = 0u;
-      for (var j = 0u; j < ${across}u; j++) { total += totals[${row(i)} * ${across}u + j]; }
+      for (var j = 0u; j < ${across}u; j++) { total += parts[${row(i)} * ${across}u + j]; }
       let scale = 1.0 / f32(total);
       ${stores.join(' ')}
     }`;

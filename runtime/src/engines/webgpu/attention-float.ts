@@ -17,6 +17,8 @@ export interface FloatAttention {
   readonly biased: boolean;
 }
 
+const MOST_THREADS = 128;
+
 const strideOf = (depth: number) => (depth / 4) | 1;
 
 export function floatAttentionBytes({ depth, across, down, queries, keys }: Omit<FloatAttention, 'biased'>): number {
@@ -27,10 +29,10 @@ export function floatAttentionBytes({ depth, across, down, queries, keys }: Omit
 /** The threads and queries for heads of so many channels in so many bytes of workgroup memory. */
 export function floatAttentionShape(depth: number, bytes: number): Omit<FloatAttention, 'biased' | 'depth'> {
   const across = divisorNear(depth / 4, 8);
-  for (const queries of [8, 4, 2, 1]) {
-    for (const down of [16, 8, 4, 2, 1]) {
+  for (const queries of [4, 2, 1]) {
+    for (let down = Math.floor(MOST_THREADS / across); down > 0; down--) {
       const shape = { across, down, queries, keys: 4 };
-      if (across * down <= 128 && floatAttentionBytes({ depth, ...shape }) <= bytes) return shape;
+      if (floatAttentionBytes({ depth, ...shape }) <= bytes) return shape;
     }
   }
   return { across, down: 1, queries: 1, keys: 4 };
@@ -59,16 +61,19 @@ export function floatAttention(options: FloatAttention): Kernel {
       .flatMap((i) => range(second).map((j) => body(i, j)))
       .join(' ');
   const row = (i: number) => `(ty + ${i * down}u)`;
-  /** Vectors of rows of a tensor into workgroup memory, zeros beyond its end. */
-  const load = (memory: string, count: number, first: string, end: string, value: string) => `
-    for (var i = t; i < ${count * fours}u; i += ${threads}u) {
-      let r = i / ${fours}u;
-      let c = i % ${fours}u;
-      let token = ${first} + r;
-      var found = vec4<f32>();
-      if (token < ${end}) { found = ${value}; }
-      ${memory}[r * ${stride}u + c] = found;
-    }`;
+  /** Vectors of a block of keys or values that a thread fetches before they are wanted, and then puts where all see them. */
+  const fetched = range(Math.ceil((block * fours) / threads));
+  const slot = (i: number) => `let i = min(t + ${i * threads}u, ${block * fours - 1}u);`;
+  const fetch = (tensor: string, first: string) =>
+    fetched
+      .map((i) => {
+        const token = `min(${first} + i / ${fours}u, p.keys - 1u)`;
+        return `{ ${slot(i)} f${i} = ${tensor}[${tensor}0 + ${token} * p.width + i % ${fours}u]; }`;
+      })
+      .join('\n    ');
+  const put = fetched
+    .map((i) => `{ ${slot(i)} given[(i / ${fours}u) * ${stride}u + i % ${fours}u] = f${i}; }`)
+    .join('\n    ');
   return defineKernel({
     name: kernelName('attention-float', { ...options }),
     parameters: { tokens: 'u32', keys: 'u32', width: 'u32', qAt: 'u32', kAt: 'u32', vAt: 'u32', scale: 'f32' },
@@ -95,13 +100,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let q0 = p.qAt + group.z * p.tokens * p.width + head;
   let k0 = p.kAt + group.z * p.keys * p.width + head;
   let v0 = p.vAt + group.z * p.keys * p.width + head;
-  ${load('asked', rows, 'first', 'p.tokens', 'q[q0 + token * p.width + c] * p.scale')}
+  for (var i = t; i < ${rows * fours}u; i += ${threads}u) {
+    let token = min(first + i / ${fours}u, p.tokens - 1u);
+    asked[(i / ${fours}u) * ${stride}u + i % ${fours}u] = q[q0 + token * p.width + i % ${fours}u] * p.scale;
+  }
+  ${fetched.map((i) => `var f${i}: vec4<f32>;`).join(' ')}
+  ${fetch('k', '0u')}
   for (var i = t; i < ${rows}u; i += ${threads}u) { tops[i] = -1e30; }
   ${pairs((i, j) => `var o${i}_${j} = vec4<f32>();`, each)}
   ${eachRow((i) => `var sum${i} = 0.0;`)}
   for (var key0 = 0u; key0 < p.keys; key0 += ${block}u) {
-    ${load('given', block, 'key0', 'p.keys', 'k[k0 + token * p.width + c]')}
+    ${put}
     workgroupBarrier();
+    ${fetch('v', 'key0')}
     ${range(keys)
       .map((j) => {
         const key = `key0 + tx + ${j * across}u`;
@@ -133,8 +144,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       shrinks[i] = exp(tops[i] - top);
       tops[i] = top;
     }
-    ${load('given', block, 'key0', 'p.keys', 'v[v0 + token * p.width + c]')}
+    ${put}
     workgroupBarrier();
+    ${fetch('k', `(key0 + ${block}u)`)}
     ${eachRow((i) => {
       const weights = range(keys).map((j) => {
         const key = `(tx + ${j * across}u)`;

@@ -73,15 +73,16 @@ function attendCodes(tensors: AttentionTensors, sizes: Sizes, bias: GPUBuffer | 
   const { q, k, v, out } = tensors;
   const { batch, tokens, keys, depth, heads } = sizes;
   const coded = (source: Rows, kind: 'queries' | 'keys', count: number): GPUBuffer[] => {
-    const buffers = [host.take(16 * count), host.take(count * depth)];
+    const rows = count * batch * heads;
+    const buffers = [host.take(16 * rows), host.take(4 * Math.ceil(count / 4) * batch * heads * depth)];
     // The scale of the scores is part of the keys'.
-    const parameters = { count, xAt: source.at / 4, scale: 1 / Math.sqrt(depth) };
-    const groups = rowGroups(Math.ceil(count / HEAD_THREADS));
+    const parameters = { count: rows, tokens: count, heads, xAt: source.at / 4, scale: 1 / Math.sqrt(depth) };
+    const groups = rowGroups(Math.ceil(rows / HEAD_THREADS));
     host.dispatch(headRows(depth, kind), [source.buffer, ...buffers], parameters, groups);
     return buffers;
   };
-  const queries = coded(q, 'queries', batch * tokens * heads);
-  const given = coded(k, 'keys', batch * keys * heads);
+  const queries = coded(q, 'queries', tokens);
+  const given = coded(k, 'keys', keys);
   const channels = batch * heads * depth;
   const words = Math.ceil(keys / 4);
   const values = [host.take(16 * channels), host.take(4 * channels * words)];

@@ -37,6 +37,7 @@ export class GpuQueue {
   #commands: (Dispatch | Upload)[] = [];
   /** Parameters of the recorded dispatches. */
   #slots = new Uint32Array(LEAST_SLOTS * SLOT_WORDS);
+  #slotFloats = new Float32Array(this.#slots.buffer);
   #slotCount = 0;
   #uniform: { readonly buffer: GPUBuffer; readonly group: GPUBindGroup } | undefined;
   #staging: GPUBuffer | undefined;
@@ -138,14 +139,14 @@ export class GpuQueue {
       const more = new Uint32Array(2 * at);
       more.set(this.#slots);
       this.#slots = more;
+      this.#slotFloats = new Float32Array(more.buffer);
     }
     this.#slotCount += 1;
-    const floats = new Float32Array(this.#slots.buffer);
     let i = at;
     for (const field in kernel.parameters) {
       // `none` is no parameter of anybody: it is 0.
       const value = parameters[field] ?? 0;
-      if (kernel.parameters[field] === 'f32') floats[i] = value;
+      if (kernel.parameters[field] === 'f32') this.#slotFloats[i] = value;
       else this.#slots[i] = value;
       i += 1;
     }

@@ -1,29 +1,34 @@
 /** Which tile a product takes: large ones move less, small ones keep a whole GPU busy with a small product. */
-import { type TileShape, tileBytes } from './gemm-tile.ts';
+import { type TileShape, tileBytes, tileThreads } from './gemm-tile.ts';
 
-const CODE_TILES: readonly TileShape[] = [
-  { rows: 128, columns: 128, threadRows: 8, threadColumns: 8, depth: 8 },
-  { rows: 64, columns: 64, threadRows: 4, threadColumns: 4, depth: 16 },
-  { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 8 },
+interface Choice {
+  readonly shape: TileShape;
+  /** Taken for products of so many workgroups or more. */
+  readonly workgroups: number;
+}
+
+/**
+ * By `npm run tune:webgpu`: four rows by four columns a thread are faster than more, and many small workgroups faster than
+ * few large ones. The last is for products so small that no GPU is busy with them.
+ */
+const CODE_TILES: readonly Choice[] = [
+  { shape: { rows: 32, columns: 64, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 256 },
+  { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 32 },
+  { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 8 }, workgroups: 0 },
 ];
 
-const FLOAT_TILES: readonly TileShape[] = [
-  { rows: 64, columns: 64, threadRows: 8, threadColumns: 4, depth: 16 },
-  { rows: 16, columns: 32, threadRows: 4, threadColumns: 4, depth: 8 },
+const FLOAT_TILES: readonly Choice[] = [
+  { shape: { rows: 64, columns: 64, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 512 },
+  { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 32 },
+  { shape: { rows: 16, columns: 32, threadRows: 4, threadColumns: 4, depth: 8 }, workgroups: 0 },
 ];
 
-/** Workgroups with which a GPU is busy. */
-const BUSY = 128;
-
-const fits = (shape: TileShape, limits: GPUSupportedLimits) =>
-  tileBytes(shape) <= limits.maxComputeWorkgroupStorageSize &&
-  (shape.rows / shape.threadRows) * (shape.columns / shape.threadColumns) <= limits.maxComputeInvocationsPerWorkgroup;
-
-/** The largest tile of which there are enough, else the smallest. */
-function choose(tiles: readonly TileShape[], rows: number, columns: number, limits: GPUSupportedLimits): TileShape {
-  const usable = tiles.filter((shape) => fits(shape, limits));
-  const count = (shape: TileShape) => Math.ceil(rows / shape.rows) * Math.ceil(columns / shape.columns);
-  return usable.find((shape) => count(shape) >= BUSY) ?? usable[usable.length - 1];
+function choose(tiles: readonly Choice[], rows: number, columns: number, limits: GPUSupportedLimits): TileShape {
+  const fits = ({ shape, workgroups }: Choice) =>
+    tileBytes(shape) <= limits.maxComputeWorkgroupStorageSize &&
+    tileThreads(shape) <= limits.maxComputeInvocationsPerWorkgroup &&
+    Math.ceil(rows / shape.rows) * Math.ceil(columns / shape.columns) >= workgroups;
+  return (tiles.find(fits) ?? tiles[tiles.length - 1]).shape;
 }
 
 /** @param columns of all layers of the dispatch together */

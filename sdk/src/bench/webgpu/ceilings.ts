@@ -1,6 +1,6 @@
 /** What a device can do at most, by loops that do nothing else: products of bytes, of floats, and bytes moved. */
 import { defineKernel, type Kernel } from '@edge-dit/runtime/engines/webgpu/kernel';
-import type { DispatchClock } from './dispatch-clock.ts';
+import type { BusyWork, DispatchClock } from './dispatch-clock.ts';
 
 export interface Ceilings {
   /** 10^12 multiplications with addition a second. */
@@ -48,6 +48,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
 const OPERATIONS = CHAINS * LOOPS * UNROLLED * THREADS * GROUPS;
 
+const FMA = chains('f32', 'f32', 'f32(SEED) * 1e-9', (x) => `fma(${x}, y, y)`, []);
+
 const COPY = defineKernel({
   name: 'ceiling-copy',
   parameters: { count: 'u32' },
@@ -59,22 +61,27 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 }`,
 });
 
+/** Work that keeps a device busy, some milliseconds a round, and its clocks up. */
+export function busyWork(clock: DispatchClock, rounds: number): BusyWork {
+  return { kernel: FMA, buffers: [clock.random(4096)], parameters: { seed: 3 }, groups: [GROUPS, 1, 1], rounds };
+}
+
 export async function measureCeilings(clock: DispatchClock, packed: boolean, half: boolean): Promise<Ceilings> {
+  const mark = clock.mark;
   const out = clock.random(4096);
   const rate = async (kernel: Kernel, per: number) =>
     (OPERATIONS * per) / (await clock.time(kernel, [out], { seed: 3 }, [GROUPS, 1, 1], 9)) / 1000;
   const dot = chains('dot', 'i32', 'i32(SEED)', (x) => `${x} + dot4I8Packed(bitcast<u32>(${x}), bitcast<u32>(y))`, []);
-  const fma = chains('f32', 'f32', 'f32(SEED) * 1e-9', (x) => `fma(${x}, y, y)`, []);
   const half2 = chains('f16', 'vec2<f16>', 'vec2<f16>(f16(SEED & 15u) * 0.01h)', (x) => `fma(${x}, y, y)`, ['f16']);
   const bytes = Math.min(2 ** 30, clock.device.limits.maxStorageBufferBindingSize);
   const [from, to] = [clock.random(bytes, 5), clock.random(bytes, 7)];
   const moved = await clock.time(COPY, [from, to], { count: bytes / 16 }, [16384, 1, 1], 9);
   const ceilings: Ceilings = {
     packedDot: packed ? await rate(dot, 4) : 0,
-    f32: await rate(fma, 1),
+    f32: await rate(FMA, 1),
     ...(half ? { f16: await rate(half2, 2) } : {}),
     memory: (2 * bytes) / moved,
   };
-  clock.clear();
+  clock.clear(mark);
   return ceilings;
 }

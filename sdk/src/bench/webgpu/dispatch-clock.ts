@@ -12,8 +12,48 @@ const WARM = 5;
 export const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
+export interface BusyWork {
+  readonly kernel: Kernel;
+  readonly buffers: readonly GPUBuffer[];
+  readonly parameters: Record<string, number>;
+  readonly groups: Groups;
+  readonly rounds: number;
+}
+
+export interface OpenedClock {
+  readonly clock: DispatchClock;
+  readonly adapter: string;
+  /** The language has dot4I8Packed; the adapter has float16. */
+  readonly packed: boolean;
+  readonly half: boolean;
+}
+
+/** @throws where there is no adapter, or one without timestamps */
+export async function openClock(gpu: GPU): Promise<OpenedClock> {
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter?.features.has('timestamp-query')) throw new Error('no adapter with timestamps');
+  const half = adapter.features.has('shader-f16');
+  const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
+  const device = await adapter.requestDevice({
+    requiredFeatures: ['timestamp-query', ...(half ? (['shader-f16'] as const) : [])],
+    requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize },
+  });
+  const { vendor, architecture, device: model, description } = adapter.info;
+  return {
+    clock: new DispatchClock(device),
+    adapter: [vendor, architecture, model, description].filter((part) => part).join(', '),
+    packed: gpu.wgslLanguageFeatures.has('packed_4x8_integer_dot_product'),
+    half,
+  };
+}
+
 export class DispatchClock {
   readonly device: GPUDevice;
+  /**
+   * Before each figure, in the same submission: GPUs lower their clocks as soon as they have nothing to do, and take some
+   * tens of milliseconds of work to raise them.
+   */
+  busy: BusyWork | undefined;
   readonly #queue: GpuQueue;
   readonly #memory: GpuMemory;
 
@@ -36,16 +76,13 @@ export class DispatchClock {
     return buffer;
   }
 
-  /** A buffer of bytes -128..127. */
-  bytes(data: Uint32Array<ArrayBuffer>): GPUBuffer {
-    const buffer = this.#memory.weights(data.byteLength);
-    this.device.queue.writeBuffer(buffer, 0, data);
-    return buffer;
+  get mark(): number {
+    return this.#memory.top;
   }
 
-  /** Gives back what was made since the last call. */
-  clear(): void {
-    this.#memory.release(0);
+  /** Gives back what was made since the mark. */
+  clear(mark: number): void {
+    this.#memory.release(mark);
   }
 
   /** Compiles kernels at the same time, before they are timed one after another. */
@@ -62,10 +99,14 @@ export class DispatchClock {
     groups: Groups,
     rounds = ROUNDS,
   ): Promise<number> {
+    const { busy } = this;
+    if (busy)
+      for (let i = 0; i < busy.rounds; i++)
+        this.#queue.dispatch(busy.kernel, busy.buffers, busy.parameters, busy.groups);
     for (let i = 0; i < rounds + WARM; i++) this.#queue.dispatch(kernel, buffers, parameters, groups);
     await this.#queue.read(buffers[0], 0, 4);
     const times = this.#queue.takeTimings().map(({ from, to }) => to - from);
-    return median(times.slice(WARM));
+    return median(times.slice((busy?.rounds ?? 0) + WARM));
   }
 
   close(): void {

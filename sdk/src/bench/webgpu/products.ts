@@ -49,9 +49,10 @@ export async function timeProduct(
   const { limits } = clock.device;
   const coded = kind === 'W4A8' || kind === 'W8A8';
   const used = tile ?? (coded ? codesTile(rows, columns * layers, limits) : floatTile(rows, columns, limits));
+  const mark = clock.mark;
   const work = coded ? codesWork(clock, kind, shape, packed, used) : floatWork(clock, kind, shape, used);
   const nanoseconds = await clock.time(work.kernel, work.buffers, work.parameters, work.groups, rounds);
-  clock.clear();
+  clock.clear(mark);
   const rate = (rows * columns * inputs * layers) / nanoseconds / 1000;
   return { ...shape, kind, tile: tileName(used), nanoseconds, rate };
 }

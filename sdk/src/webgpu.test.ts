@@ -12,18 +12,19 @@ import { psnr } from './evaluate/psnr.ts';
 import { publishEmoji } from './testing/emoji-store.ts';
 
 /**
- * The last bits of float operations move a code here and there, and two steps leave noise in the picture that twenty do not:
- * `npm run evidence:webgpu` wants 45 dB of whole generations.
+ * In float32, where the last bits of a sum stay last bits. In codes they move one here and there, and what comes of that in two
+ * steps of a small picture says nothing: sums of integers are compared in conformance.test.ts, whole generations of quantized
+ * models by `npm run evidence:webgpu`.
  */
-const LEAST_PSNR = 35;
+const LEAST_PSNR = 90;
 /** A software GPU needs seconds for a step of the whole picture. */
 const SIDE = 32;
 
 const gpu = await nodeGpu();
 const skip = typeof gpu === 'string' && gpu;
 
-test('a picture of the emoji model, W4A8 with int8 attention, is that of the wasm engine', { skip }, async () => {
-  const emoji = await publishEmoji('w4a8');
+test('a picture of the emoji model is that of the wasm engine', { skip }, async () => {
+  const emoji = await publishEmoji('f16');
   const kernels = await compileKernels();
   const generate = async (openEngine?: OpenEngine) => {
     const { store } = emoji;

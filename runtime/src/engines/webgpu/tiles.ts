@@ -12,6 +12,7 @@ interface Choice {
  * few large ones. The last is for products so small that no GPU is busy with them.
  */
 const CODE_TILES: readonly Choice[] = [
+  { shape: { rows: 64, columns: 64, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 1024 },
   { shape: { rows: 32, columns: 64, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 256 },
   { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 32 },
   { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 8 }, workgroups: 0 },

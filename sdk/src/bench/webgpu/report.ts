@@ -63,7 +63,7 @@ ${table(
     step.products.toFixed(2),
     `${(step.device / step.products).toFixed(2)}${mark(step.device <= OF_PRODUCTS * step.products)}`,
     step.wall.toFixed(1),
-    step.submit.toFixed(1),
+    step.submit?.toFixed(1) ?? '',
     String(step.dispatches),
     (step.bytes / 1e6).toFixed(0),
   ]),

@@ -15,7 +15,7 @@ export interface StepFigure {
   readonly device: number;
   readonly products: number;
   /** Of the host, within the wall: handing the commands to the driver. */
-  readonly submit: number;
+  readonly submit?: number;
   /** Milliseconds by kind of kernel, each dispatch a pass of its own. */
   readonly parts: Readonly<Record<string, number>>;
   readonly dispatches: number;

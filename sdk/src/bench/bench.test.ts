@@ -10,7 +10,7 @@ import { after, before, test } from 'node:test';
 import { isEdgeDitError } from '@edge-dit/runtime/errors';
 import { runCli } from '../cli/testing/run-cli.ts';
 import { makeTinyPipeline, type TinyName } from '../cli/testing/tiny-pipeline.ts';
-import { bench } from './bench.ts';
+import { type BenchReport, bench } from './bench.ts';
 import type { Effort, TimedResult } from './core/parts.ts';
 import { checkOutput } from './core/relative-error.ts';
 import type { HostKind } from './hosts/host.ts';
@@ -107,6 +107,26 @@ test('Node: a model of classes and one of text, with micro-conditions; the repor
   const [, plot, raw] = await saveReport(ofText, join(folder, 'saved'));
   assert.match(await readFile(plot, 'utf8'), /^<svg [\s\S]*<\/svg>\n$/);
   assert.deepEqual(JSON.parse(await readFile(raw, 'utf8')), JSON.parse(JSON.stringify(ofText)));
+});
+
+test('who stops a benchmark keeps what it measured', async () => {
+  const subject = await subjectFromCheckpoint(await makeTinyPipeline(folder, 'dit'), ['w4a8']);
+  const stop = new AbortController();
+  const kept: BenchReport[] = [];
+  const onPart = async (report: BenchReport) => {
+    kept.push(structuredClone(report));
+    if (kept.length === 2) stop.abort();
+  };
+  try {
+    const stopped = bench({ subject, size: 'quick', plan, hosts: [nodeHost()], signal: stop.signal, onPart });
+    await assert.rejects(stopped, { code: 'aborted' });
+  } finally {
+    await subject.close();
+  }
+  const [first, second] = kept.map(({ hosts: [host] }) => host);
+  assert.ok(first.step && first.profile === undefined);
+  assert.ok(second.step && second.profile);
+  assert.match(markdownOf(kept[1]), /Where its time goes/);
 });
 
 test('workerd compares and measures the same', async () => {

@@ -46,6 +46,8 @@ export interface BenchOptions {
   readonly hosts: readonly HostKind[];
   readonly signal?: AbortSignal;
   readonly onProgress?: (line: string) => void;
+  /** Is given what has been measured, after each part: whoever is stopped keeps that. */
+  readonly onPart?: (report: BenchReport) => Promise<void>;
 }
 
 /** With which one thread is compared. */
@@ -53,33 +55,14 @@ export const THREADS = 2;
 
 /** @throws what a part raises, `internal` when outputs differ, `aborted` */
 export async function bench(options: BenchOptions): Promise<BenchReport> {
-  const { subject, size, hosts, onProgress = () => {} } = options;
+  const { subject, size, hosts, onProgress = () => {}, onPart = async () => {} } = options;
   const absent: { what: string; reason: string }[] = [];
   const skip = (what: string, reason: string) => {
     absent.push({ what, reason });
     onProgress(`${what}: not measured: ${reason}`);
   };
-  if (subject.onnx.length === 0)
-    skip('onnxruntime-web on the whole network', 'it needs the checkpoint, not the published model');
-  const files = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const { name, make } of subject.onnx) files.set(name, await make());
-  const server = await serveArtifacts(subject.store, files);
-  const reports: HostReport[] = [];
-  try {
-    for (const kind of hosts) {
-      const host = await openOrSkip(kind, skip);
-      if (host === undefined) continue;
-      try {
-        reports.push(await measureHost(host, server, options, reports.length === 0));
-      } finally {
-        await host.close();
-      }
-    }
-  } finally {
-    await server.close();
-  }
-  const pictures = await measureAllPictures(options, skip);
-  return {
+  const reports: HostParts[] = [];
+  const around = {
     format: 1,
     date: new Date().toISOString(),
     machine: {
@@ -92,9 +75,32 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     size,
     subject: subject.name,
     hosts: reports,
-    ...pictures,
     absent,
-  };
+  } as const;
+  if (subject.onnx.length === 0)
+    skip('onnxruntime-web on the whole network', 'it needs the checkpoint, not the published model');
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const { name, make } of subject.onnx) files.set(name, await make());
+  const server = await serveArtifacts(subject.store, files);
+  try {
+    for (const kind of hosts) {
+      const host = await openOrSkip(kind, skip);
+      if (host === undefined) continue;
+      const isFirst = reports.length === 0;
+      const report: HostParts = { host: host.description, gemm: [], scaling: [] };
+      reports.push(report);
+      try {
+        await measureHost(report, host, server, options, { isFirst, onPart: () => onPart(around) });
+      } finally {
+        await host.close();
+      }
+    }
+  } finally {
+    await server.close();
+  }
+  const report = { ...around, ...(await measureAllPictures(options, skip)) };
+  await onPart(report);
+  return report;
 }
 
 async function openOrSkip(kind: HostKind, skip: (what: string, reason: string) => void): Promise<OpenHost | undefined> {
@@ -107,44 +113,52 @@ async function openOrSkip(kind: HostKind, skip: (what: string, reason: string) =
   }
 }
 
+/** A report that is being filled. */
+type HostParts = { -readonly [K in keyof HostReport]: HostReport[K] };
+
+/** Fills the report of a host, what matters most first. */
 async function measureHost(
+  report: HostParts,
   host: OpenHost,
   server: ArtifactServer,
   { subject, plan, signal, onProgress = () => {} }: BenchOptions,
-  isFirst: boolean,
-): Promise<HostReport> {
+  { isFirst, onPart }: { readonly isFirst: boolean; readonly onPart: () => Promise<void> },
+): Promise<void> {
   const { name, version } = host.description;
-  const run = async <P extends Part>(what: string, part: P): Promise<PartResult<P>> => {
+  const run = async <P extends Part>(
+    what: string,
+    part: P,
+    keep: (result: PartResult<P>) => Partial<HostParts>,
+  ): Promise<void> => {
     if (signal?.aborted) throw new EdgeDitError('aborted', 'the benchmark was cancelled.', { cause: signal.reason });
     onProgress(`${name} ${version}: ${what}`);
-    return host.run(part);
+    Object.assign(report, keep(await host.run(part)));
+    await onPart();
   };
   const { effort } = plan;
-  const gemm: HostReport['gemm'][number][] = [];
-  for (const shape of isFirst ? [...plan.gemm, ...plan.manyRows] : plan.gemm) {
-    const result = await run(`linear ${shape.m} x ${shape.k} x ${shape.n}`, { kind: 'gemm', ...shape, effort });
-    gemm.push({ ...shape, ...result });
-  }
   const models = subject.models.map((model) => ({ ...model, store: server.storeUrl }));
+  const [model] = models;
   const onnx = subject.onnx.map(({ name, tolerance }) => ({ name, tolerance, url: server.fileUrl(name) }));
   const work = { batch: 2, tokens: subject.tokens };
-  const step = await run('one denoising step', { kind: 'step', models, onnx, work, effort });
-  const profile = await run('where its time goes', {
-    kind: 'profile',
-    model: models[0],
-    work,
-    steps: plan.profileSteps,
-  });
-  const threads =
-    host.description.threads && cpus().length >= THREADS
-      ? await run(`${THREADS} threads`, { kind: 'threads', model: models[0], work, threads: THREADS, effort })
-      : undefined;
-  const scaling: HostReport['scaling'][number][] = [];
-  for (const size of isFirst ? plan.scaling : []) {
-    const result = await run(`${size.tokens} tokens, ${size.depth} blocks`, { kind: 'scaling', ...size, effort });
-    scaling.push({ ...size, ...result });
+  await run('one denoising step', { kind: 'step', models, onnx, work, effort }, (step) => ({ step }));
+  const profiling = { kind: 'profile', model, work, steps: plan.profileSteps } as const;
+  await run('where its time goes', profiling, (profile) => ({ profile }));
+  if (host.description.threads && cpus().length >= THREADS) {
+    const threading = { kind: 'threads', model, work, threads: THREADS, effort } as const;
+    await run(`${THREADS} threads`, threading, (threads) => ({ threads }));
   }
-  return { host: host.description, gemm, step, profile, threads, scaling };
+  for (const shape of isFirst ? [...plan.gemm, ...plan.manyRows] : plan.gemm) {
+    const what = `linear ${shape.m} x ${shape.k} x ${shape.n}`;
+    await run(what, { kind: 'gemm', ...shape, effort }, (result) => ({
+      gemm: [...report.gemm, { ...shape, ...result }],
+    }));
+  }
+  for (const size of isFirst ? plan.scaling : []) {
+    const what = `${size.tokens} tokens, ${size.depth} blocks`;
+    await run(what, { kind: 'scaling', ...size, effort }, (result) => ({
+      scaling: [...report.scaling, { ...size, ...result }],
+    }));
+  }
 }
 
 async function measureAllPictures(

@@ -2,6 +2,7 @@
 
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { type Command, Option } from 'commander';
+import type { BenchReport } from '../../bench/bench.ts';
 import type { Size } from '../../bench/plan.ts';
 import { resolveModel } from '../../model-reference.ts';
 import { oneOf } from '../option-values.ts';
@@ -38,7 +39,9 @@ export function addBench(program: Command, session: Session): Command {
     .addOption(new Option('--quick', 'a minute: workerd, two shapes, one picture of each kind').conflicts('full'))
     .option('--full', '1024 and 4096 rows too; a quarter of an hour more')
     .addOption(
-      new Option('--save [folder]', 'write the table, a plot and all raw values into a folder').preset('docs/bench'),
+      new Option('--save [folder]', 'write the table, a plot and all raw values into a folder, after each part').preset(
+        'docs/bench',
+      ),
     )
     .addHelpText(
       'after',
@@ -82,11 +85,14 @@ async function run(flags: BenchFlags, session: Session): Promise<void> {
       session.takeInterrupts();
       output.note(line);
     };
-    const report = await bench({ subject, size, plan, hosts, signal, onProgress });
+    let saved: readonly string[] = [];
+    // After each part: a benchmark that is stopped leaves what it measured.
+    const onPart = async (report: BenchReport) => {
+      if (flags.save !== undefined) saved = await saveReport(report, flags.save);
+    };
+    const report = await bench({ subject, size, plan, hosts, signal, onProgress, onPart });
     output.result({ json: report, text: [markdownOf(report)] });
-    if (flags.save !== undefined) {
-      for (const path of await saveReport(report, flags.save)) output.note(`wrote ${path}`);
-    }
+    for (const path of saved) output.note(`wrote ${path}`);
   } finally {
     await subject.close();
   }

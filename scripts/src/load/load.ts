@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KillableServer } from '../jobs/killable-servers.ts';
+import { sendAgainIfClosed } from '../send-again.ts';
 
 export interface LoadOptions {
   readonly server: KillableServer;
@@ -28,6 +29,8 @@ export interface LoadResults {
   readonly pictures: number;
   readonly refused: Readonly<Record<string, number>>;
   readonly wrong: number;
+  /** Requests that were sent again, because their connection was closed under them. */
+  readonly closed: number;
   readonly healthMs: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
   /** Resident set of the process that computes, in MiB: after the warm-up, and after the load. */
   readonly memoryMb: { readonly before: number; readonly after: number; readonly change: number };
@@ -47,7 +50,7 @@ export async function load(options: LoadOptions): Promise<LoadResults> {
   await storm(options, expected, warmUpSeconds);
   const before = await restingMemory(server.pid, restSeconds);
   onProgress(`${before.toFixed(1)} MiB before`);
-  const { pictures, refused, wrong, health } = await storm(options, expected, seconds);
+  const { pictures, refused, wrong, closed, health } = await storm(options, expected, seconds);
   const after = await restingMemory(server.pid, restSeconds);
   health.sort((a, b) => a - b);
   const at = (share: number) =>
@@ -58,6 +61,7 @@ export async function load(options: LoadOptions): Promise<LoadResults> {
     pictures,
     refused,
     wrong,
+    closed,
     healthMs: { count: health.length, p50: at(0.5), p99: at(0.99), max: at(1) },
     memoryMb: {
       before: Number(before.toFixed(1)),
@@ -72,11 +76,14 @@ async function storm({ server, bodies, clients, random }: LoadOptions, expected:
   const running = () => performance.now() < end;
   const refused: Record<string, number> = {};
   const health: number[] = [];
-  let [pictures, wrong] = [0, 0];
+  let [pictures, wrong, closed] = [0, 0, 0];
   const client = async () => {
     while (running()) {
       const i = Math.floor(random() * bodies.length);
-      const response = await post(server.url, bodies[i]);
+      const response = await sendAgainIfClosed(
+        () => post(server.url, bodies[i]),
+        () => closed++,
+      );
       const bytes = await bytesOf(response);
       if (response.status === 200) {
         pictures++;
@@ -93,7 +100,10 @@ async function storm({ server, bodies, clients, random }: LoadOptions, expected:
   const watch = async () => {
     while (running()) {
       const start = performance.now();
-      const response = await fetch(`${server.url}/healthz`);
+      const response = await sendAgainIfClosed(
+        () => fetch(`${server.url}/healthz`),
+        () => closed++,
+      );
       assert.equal(response.status, 200);
       await response.arrayBuffer();
       health.push(performance.now() - start);
@@ -101,7 +111,7 @@ async function storm({ server, bodies, clients, random }: LoadOptions, expected:
     }
   };
   await Promise.all([watch(), ...Array.from({ length: clients }, client)]);
-  return { pictures, refused, wrong, health };
+  return { pictures, refused, wrong, closed, health };
 }
 
 /** When nothing is under way any more: the least of some seconds, which collectors of garbage may need. */

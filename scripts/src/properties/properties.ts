@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
+import { sendAgainIfClosed } from '../send-again.ts';
 import { nearlyValid, type Schema, validValue } from './arbitraries.ts';
 
 interface Answer {
@@ -71,12 +72,7 @@ export async function checkProperties(options: PropertyOptions): Promise<Propert
         headers: request.headers,
         body: request.body,
       });
-    const response = await send().catch(async (error: Error) => {
-      // A server that answers before it has read a body closes the connection, perhaps when it is taken for the next request.
-      if ((error.cause as { code?: string } | undefined)?.code !== 'UND_ERR_SOCKET') throw error;
-      closed++;
-      return send();
-    });
+    const response = await sendAgainIfClosed(send, () => closed++);
     const bytes = Buffer.from(await response.arrayBuffer());
     const key = `${operation.operationId} ${response.status}`;
     answers[key] = (answers[key] ?? 0) + 1;

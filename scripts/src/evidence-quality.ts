@@ -111,7 +111,8 @@ async function save(evaluation: Evaluation, report: EvaluationReport): Promise<v
   mkdirSync(results, { recursive: true });
   writeFileSync(join(results, 'quality.json'), serializeReport(report));
   const ranking = comparisonMarkdown(compareModels([{ name: 'quality', report }]));
-  const made = 'Made by `npm run evidence:quality`.';
+  const made =
+    'Made by `npm run evidence:quality`. Rows of earlier runs keep their times, and pictures that were made elsewhere or beside other work theirs: with `--anew` on a quiet machine all are comparable.';
   const text = [
     reportMarkdown(report),
     '## Ranked',

@@ -74,7 +74,7 @@ export interface Conditions {
 }
 
 export interface ForwardHooks {
-  /** Called between blocks: yields to the host and throws to stop. */
+  /** Called between the parts of blocks, tens of milliseconds at most: yields to the host and throws to stop. */
   tick?(): Promise<void>;
   /** Sees the output of each block. */
   observe?(block: string, output: Tensor): Promise<void>;

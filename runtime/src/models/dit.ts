@@ -259,7 +259,7 @@ class DiT implements Transformer {
           // The first block's embedder may be what it is made with.
           final ??= vectors.final();
           const inner = engine.mark();
-          this.#block(this.#layers(i), x, engine.reshape(vectors.block(i), [batch, 6, d.width]));
+          await this.#block(this.#layers(i), x, engine.reshape(vectors.block(i), [batch, 6, d.width]), hooks);
           engine.release(inner);
           await hooks?.observe?.(`block${i}`, x);
         }
@@ -275,10 +275,11 @@ class DiT implements Transformer {
     return { forward };
   }
 
-  #block(block: Block, x: Tensor, vectors: Tensor): void {
+  async #block(block: Block, x: Tensor, vectors: Tensor, hooks?: ForwardHooks): Promise<void> {
     const engine = this.#engine;
     const parts = modulationOf(engine, vectors);
     selfAttention(engine, x, block.attention, parts.attention, this.#d.heads, EPS);
+    await hooks?.tick?.();
     feedForward(engine, x, ...block.ff, parts.feedForward, this.#d.eps);
   }
 

@@ -216,7 +216,7 @@ class PixArt implements Transformer {
           await hooks?.tick?.();
           await this.#weights.arrivals?.ready(i);
           const inner = engine.mark();
-          this.#block(this.#layers(i), x, vectors, keysAndValues(i), keyBias);
+          await this.#block(this.#layers(i), x, vectors, keysAndValues(i), keyBias, hooks);
           engine.release(inner);
           await hooks?.observe?.(`block${i}`, x);
         }
@@ -229,14 +229,23 @@ class PixArt implements Transformer {
     return { forward };
   }
 
-  #block(block: Block, x: Tensor, vectors: Tensor, [k, v]: readonly Tensor[], keyBias: Float32Array): void {
+  async #block(
+    block: Block,
+    x: Tensor,
+    vectors: Tensor,
+    [k, v]: readonly Tensor[],
+    keyBias: Float32Array,
+    hooks?: ForwardHooks,
+  ): Promise<void> {
     const engine = this.#engine;
     const { heads, eps } = this.#d;
     const parts = modulationOf(engine, engine.add(vectors, block.table));
     selfAttention(engine, x, block.attn1, parts.attention, heads, eps);
+    await hooks?.tick?.();
     const q = engine.apply(block.attn2.q, engine.operand(x));
     const attended = engine.attention(q, k, v, { heads, keyBias, precision: block.attn2.precision });
     engine.applyInto(x, block.attn2.out, engine.operand(attended));
+    await hooks?.tick?.();
     feedForward(engine, x, ...block.ff, parts.feedForward, eps);
   }
 

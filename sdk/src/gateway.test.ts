@@ -237,13 +237,13 @@ describe('what a gateway holds', () => {
     const app = createGateway({ store, models: ['a'], heldBytes: first.length + second.length - 1 });
     const taking = await app.request(`/shards/${first.sha256}`);
     const refused = await app.request(`/shards/${second.sha256}`);
-    assert.equal(refused.status, 429);
+    assert.equal(refused.status, 503);
     assert.equal(refused.headers.get('retry-after'), '1');
     await taking.body?.cancel();
     assert.equal((await app.request(`/shards/${second.sha256}`)).status, 200);
     for (const method of ['HEAD', 'GET']) {
       const unneeded = await app.request(`/shards/${first.sha256}`, { method, headers: { 'if-none-match': '*' } });
-      assert.ok([304, 429].includes(unneeded.status));
+      assert.ok([304, 503].includes(unneeded.status));
     }
   });
 
@@ -355,6 +355,6 @@ describe('who may read', () => {
     assert.equal((await app.request('/healthz')).status, 200);
     assert.equal((await app.request('/models')).status, 200);
     assert.equal((await app.request('/generate')).status, 405);
-    assert.match(await (await app.request('/nothing')).text(), /Known: POST \/generate/);
+    assert.match(await (await app.request('/nothing')).text(), /Known: .*POST \/generate/);
   });
 });

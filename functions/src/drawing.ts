@@ -64,6 +64,13 @@ export async function draw(endpoint: Endpoint, parsed: ParsedRequest, hooks: Dra
   return { pipeline, pictures, timings };
 }
 
+/** Longer side of a preview. */
+export const PREVIEW_SIDE = 64;
+/** About so many of a picture, none after the last step, of which there is the picture itself. */
+const PREVIEWS = 8;
+export const previewIsDue = (step: number, steps: number): boolean =>
+  step < steps && step % Math.ceil(steps / PREVIEWS) === 0;
+
 export const countStep = (metrics: Endpoint['metrics']) =>
   metrics.add('edge_dit_steps_total', 'Denoising steps that were computed.');
 

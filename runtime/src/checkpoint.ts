@@ -3,6 +3,7 @@
  * asked, so that they cannot be resumed as anything else, and a digest of their own.
  */
 import { EdgeDitError } from './errors.ts';
+import { bytesOfHex, hexOf } from './hex.ts';
 import type { SampleCheckpoint } from './sample.ts';
 import type { GenerateRequest, SettledRequest } from './settle-request.ts';
 import type { TextEmbedding } from './text/conditioning.ts';
@@ -91,6 +92,3 @@ async function embeddingDigest({ tokens, channels, data, mask }: TextEmbedding):
   );
   return [tokens, channels, ...(await Promise.all(bytes.map(sha256Hex)))].join(' ');
 }
-
-const bytesOfHex = (hex: string) => Uint8Array.from(hex.match(/../g)!, (pair) => Number.parseInt(pair, 16));
-const hexOf = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -2,6 +2,8 @@
  * A time limit for work of many requests: a signal that aborts with an error of its own, which everything that takes a
  * signal raises as it is. Single objects have their own limits already (`deadlineMs` of `FetchOptions`).
  */
+
+import { eitherSignal } from './either-signal.ts';
 import { EdgeDitError } from './errors.ts';
 
 /**
@@ -15,5 +17,5 @@ export function deadline(ms: number, what: string, signal?: AbortSignal): AbortS
   const timer = setTimeout(() => late.abort(error), ms);
   // Node need not stay for it.
   (timer as { unref?: () => void }).unref?.();
-  return signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
+  return eitherSignal(signal, late.signal);
 }

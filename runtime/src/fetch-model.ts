@@ -1,4 +1,6 @@
 /** A manifest in, its verified shards and files out: a few requests at a time, results in order, bytes paid to a meter. */
+
+import { eitherSignal } from './either-signal.ts';
 import { EdgeDitError, isEdgeDitError } from './errors.ts';
 import { type Fetched, type FetchOptions, fetchInto, fetchObject, MAX_CONNECTIONS } from './fetch.ts';
 import { shardKey } from './format/keys.ts';
@@ -42,7 +44,7 @@ export async function* fetchShards(
   const counts = new Array<number>(manifest.shards.length).fill(0);
   for (const tensor of manifest.tensors) counts[tensor.shard]++;
   const leave = new AbortController();
-  const signal = options.signal === undefined ? leave.signal : AbortSignal.any([options.signal, leave.signal]);
+  const signal = eitherSignal(options.signal, leave.signal);
   const shared = { connections: { open: 0 }, ...options, signal };
   const order = (options.order ?? manifest.shards.keys())[Symbol.iterator]();
   const ahead: { index: number; fetched: Promise<Fetched | { error: unknown }> }[] = [];
@@ -99,7 +101,7 @@ export async function fetchFile(store: Store, file: FileRecord, options: FetchMo
   const concurrency = checkConcurrency(options.concurrency);
   const release = options.meter?.take(`file ${file.name}`, file.length) ?? (() => {});
   const leave = new AbortController();
-  const signal = options.signal === undefined ? leave.signal : AbortSignal.any([options.signal, leave.signal]);
+  const signal = eitherSignal(options.signal, leave.signal);
   const shared = { connections: { open: 0 }, ...options, signal };
   try {
     const bytes = new Uint8Array(file.length);

@@ -4,6 +4,8 @@
  * time where it stalls; fetches once more past all caches what has a wrong digest; then gives an error that names the
  * object. It ends in bounded time, whatever the store does.
  */
+
+import { eitherSignal } from './either-signal.ts';
 import { EdgeDitError, isEdgeDitError } from './errors.ts';
 import { MAX_SHARD_BYTES } from './format/limits.ts';
 import type { Meter } from './meter.ts';
@@ -188,7 +190,7 @@ async function readWithRetries(given: Reading): Promise<Progress> {
   const { target, exact, store, key, options } = given;
   const { backoff = fullJitter, deadlineMs = DEADLINE_MS + target.length / BYTES_PER_MS } = options;
   const late = new AbortController();
-  const signal = either(options.signal, late.signal);
+  const signal = eitherSignal(options.signal, late.signal);
   const what = `${store.name}: ${key}`;
   const timer = setTimeout(() => {
     const message = `${what}: not whole after ${deadlineMs} ms; the connection is too slow, or the store fails too often`;
@@ -286,7 +288,7 @@ async function readLane(
           `${what}: got ${length} bytes, expected ${target.length}; purge caches on the way or publish the model again.`,
         )
       : new EdgeDitError('manifest-invalid', `${what}: got ${length} bytes, at most ${target.length} are accepted.`);
-  const signal = either(options.signal, lane);
+  const signal = eitherSignal(options.signal, lane);
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   try {
     throwIfAborted(signal, what);
@@ -333,8 +335,6 @@ async function readLane(
     reader?.cancel().catch(() => {});
   }
 }
-
-const either = (a: AbortSignal | undefined, b: AbortSignal) => (a === undefined ? b : AbortSignal.any([a, b]));
 
 /** The promise, or a rejection as soon as the signal aborts: not every store and stream listens to it. */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

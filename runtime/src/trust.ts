@@ -7,6 +7,7 @@ import { EdgeDitError } from './errors.ts';
 import { canonicalJson } from './format/json.ts';
 import { SHA256_HEX } from './format/keys.ts';
 import type { Manifest } from './format/manifest.ts';
+import { bytesOfHex } from './hex.ts';
 import { zodMessages } from './zod-messages.ts';
 
 const trustPolicy = z.strictObject({
@@ -44,8 +45,8 @@ export function signedBytes(manifest: Manifest): Uint8Array<ArrayBuffer> {
 /** Whether the signature of a manifest was made over it, with the key that it names. Ed25519 (RFC 8032), by Web Crypto. */
 export async function isSignatureValid(manifest: Manifest): Promise<boolean> {
   const { key, value } = manifest.signature!;
-  const publicKey = await crypto.subtle.importKey('raw', fromHex(key), 'Ed25519', false, ['verify']);
-  return crypto.subtle.verify('Ed25519', publicKey, fromHex(value), signedBytes(manifest));
+  const publicKey = await crypto.subtle.importKey('raw', bytesOfHex(key), 'Ed25519', false, ['verify']);
+  return crypto.subtle.verify('Ed25519', publicKey, bytesOfHex(value), signedBytes(manifest));
 }
 
 /** @throws EdgeDitError `manifest-untrusted`; `what` names the manifest in messages */
@@ -71,8 +72,4 @@ export async function checkTrust(manifest: Manifest, policy: TrustPolicy, what: 
   if (sequence < least) {
     throw refuse(`an old version, sequence ${sequence} where ${least} is the least; publish or sign the newest again`);
   }
-}
-
-function fromHex(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }

@@ -6,6 +6,7 @@
 import { EdgeDitError } from './errors.ts';
 import type { TensorRecord } from './format/manifest-schema.ts';
 import { readShardHeader } from './format/shard.ts';
+import { hexOf } from './hex.ts';
 
 const VERIFIER = Symbol('verifier');
 
@@ -47,7 +48,7 @@ export class VerifiedShard extends VerifiedObject {
 /** SHA-256 in lower-case hex. */
 export async function sha256Hex(bytes: Uint8Array): Promise<string> {
   const digest = await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>);
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hexOf(new Uint8Array(digest));
 }
 
 /**

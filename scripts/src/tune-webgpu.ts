@@ -13,6 +13,7 @@ import {
   type ProductShape,
   productKernel,
   tileName,
+  tileOf,
   timeProduct,
 } from '@edge-dit/sdk/bench/webgpu/products';
 
@@ -32,30 +33,27 @@ if (!quick) {
   console.log(JSON.stringify(await measureCeilings(clock, packed, half)));
 }
 
-const tile = (rows: number, columns: number, threadRows: number, threadColumns: number, depth: number): TileShape => {
-  return { rows, columns, threadRows, threadColumns, depth };
-};
 const CODE_TILES = [
-  tile(128, 128, 8, 8, 16),
-  tile(128, 64, 8, 8, 16),
-  tile(64, 128, 8, 8, 8),
-  tile(128, 128, 8, 4, 16),
-  tile(64, 64, 8, 8, 8),
-  tile(64, 64, 8, 4, 16),
-  tile(64, 64, 4, 8, 16),
-  tile(64, 64, 4, 4, 16),
-  tile(64, 32, 4, 4, 16),
-  tile(32, 64, 4, 4, 16),
-  tile(32, 32, 4, 4, 16),
+  tileOf(128, 128, 8, 8, 16),
+  tileOf(128, 64, 8, 8, 16),
+  tileOf(64, 128, 8, 8, 8),
+  tileOf(128, 128, 8, 4, 16),
+  tileOf(64, 64, 8, 8, 8),
+  tileOf(64, 64, 8, 4, 16),
+  tileOf(64, 64, 4, 8, 16),
+  tileOf(64, 64, 4, 4, 16),
+  tileOf(64, 32, 4, 4, 16),
+  tileOf(32, 64, 4, 4, 16),
+  tileOf(32, 32, 4, 4, 16),
 ];
 const FLOAT_TILES = [
-  tile(128, 128, 8, 8, 8),
-  tile(128, 128, 8, 8, 16),
-  tile(64, 64, 8, 4, 16),
-  tile(64, 64, 4, 4, 16),
-  tile(128, 64, 8, 8, 16),
-  tile(64, 128, 8, 8, 8),
-  tile(32, 32, 4, 4, 16),
+  tileOf(128, 128, 8, 8, 8),
+  tileOf(128, 128, 8, 8, 16),
+  tileOf(64, 64, 8, 4, 16),
+  tileOf(64, 64, 4, 4, 16),
+  tileOf(128, 64, 8, 8, 16),
+  tileOf(64, 128, 8, 8, 8),
+  tileOf(32, 32, 4, 4, 16),
 ];
 const shape = (rows: number, columns: number, inputs: number, layers = 1): ProductShape => {
   return { rows, columns, inputs, layers };

@@ -4,6 +4,7 @@
  * model, which knows the paths only when it has read the manifest.
  */
 import { EdgeDitError } from '@edge-dit/runtime/errors';
+import { bytesOfHex, hexOf } from '@edge-dit/runtime/hex';
 
 /** Bytes of a secret that nobody guesses. */
 const MIN_SECRET_BYTES = 32;
@@ -37,7 +38,7 @@ export class UrlSigner {
     const signature = new Uint8Array(await crypto.subtle.sign('HMAC', await this.#key, message));
     url.searchParams.set('expires', String(expires));
     if (all) url.searchParams.set('scope', 'all');
-    url.searchParams.set('signature', Array.from(signature, (byte) => byte.toString(16).padStart(2, '0')).join(''));
+    url.searchParams.set('signature', hexOf(signature));
     return url.href;
   }
 
@@ -46,7 +47,7 @@ export class UrlSigner {
     const [expires, signature] = [searchParams.get('expires') ?? '', searchParams.get('signature') ?? ''];
     if (!/^\d{1,12}$/.test(expires) || !/^[0-9a-f]{64}$/.test(signature)) return false;
     const message = messageOf(searchParams.get('scope') === 'all' ? undefined : pathname, expires);
-    const given = Uint8Array.from(signature.match(/../g)!, (pair) => Number.parseInt(pair, 16));
+    const given = bytesOfHex(signature);
     // The host compares in constant time.
     const genuine = await crypto.subtle.verify('HMAC', await this.#key, given, message);
     return genuine && 1000 * Number(expires) > now;

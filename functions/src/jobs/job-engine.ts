@@ -7,7 +7,7 @@ import { EdgeDitError, isEdgeDitError } from '@edge-dit/runtime/errors';
 import { encodePng } from '@edge-dit/runtime/picture';
 import type { Generated, GenerateStep, Suspended } from '@edge-dit/runtime/pipeline';
 import type { Endpoint } from '../app-env.ts';
-import { countStep } from '../drawing.ts';
+import { countStep, PREVIEW_SIDE, previewIsDue } from '../drawing.ts';
 import { linkedSignal } from '../linked-signal.ts';
 import { problemDetails } from '../problem.ts';
 import { problemOf } from '../refusals.ts';
@@ -29,7 +29,6 @@ const MOST_STARTS = 20;
 /** Steps of a first slice, and of those of a host whose clock stands still while it computes. */
 const UNTIMED_STEPS = 2;
 const PATIENCE_MS = 60_000;
-const PREVIEW_SIDE = 64;
 const WEBHOOK_TRIES = 5;
 const WEBHOOK_DELAY_MS = 2000;
 const RETRY_DELAY_MS = 1000;
@@ -154,8 +153,7 @@ export class JobEngine {
     const request = { ...job.request, seed: job.request.seed + job.pictures.length };
     const onStep = async (step: number, steps: number, report: GenerateStep) => {
       countStep(metrics);
-      const due = step < steps && step % Math.ceil(steps / 8) === 0;
-      const small = due ? report.preview(PREVIEW_SIDE) : undefined;
+      const small = previewIsDue(step, steps) ? report.preview(PREVIEW_SIDE) : undefined;
       const preview = small ? { ...small, png: encodePng(small), step } : this.#live.get(job.id)?.preview;
       this.#live.set(job.id, { step, preview });
     };

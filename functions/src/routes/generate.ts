@@ -3,20 +3,18 @@ import { unknownName } from '@edge-dit/runtime/errors';
 import { encodePng } from '@edge-dit/runtime/picture';
 import type { Events } from '../api/answers.ts';
 import type { AppContext, Endpoint } from '../app-env.ts';
-import { type Drawing, type DrawingProgress, draw, pictureData, picturesAnswer, seedsOf } from '../drawing.ts';
+import { type Drawing, draw, PREVIEW_SIDE, pictureData, picturesAnswer, previewIsDue, seedsOf } from '../drawing.ts';
 import { createRequestParser, type ParsedRequest, refusedField } from '../generate-request.ts';
 import { linkedSignal, reasonOf } from '../linked-signal.ts';
 import { problemDetails } from '../problem.ts';
 import { problemOf } from '../refusals.ts';
 import { answerEvents, type EventSink } from './events.ts';
 import { answerWithJob, idempotencyKey } from './job-answers.ts';
+import { pngResponse } from './png-response.ts';
 import { bodyReader } from './read-body.ts';
 import { prefers, type Representation, representationOf } from './representation.ts';
 
 const OFFERED: readonly Representation[] = ['image/png', 'application/json', 'text/event-stream'];
-/** Longer side of a preview, and about how many there are of a picture. */
-const PREVIEW_SIDE = 64;
-const PREVIEWS = 8;
 
 export function generateHandler(endpoint: Endpoint): (c: AppContext) => Promise<Response> {
   const { limits, models, scheduler } = endpoint;
@@ -73,14 +71,7 @@ export function generateHandler(endpoint: Endpoint): (c: AppContext) => Promise<
     const headers = headersOf(drawing);
     if (representation === 'application/json') return c.json(picturesAnswer(drawing), 200, headers);
     const [{ png, generated }] = drawing.pictures;
-    return new Response(png as Uint8Array<ArrayBuffer>, {
-      headers: {
-        ...headers,
-        'content-type': 'image/png',
-        'content-length': String(png.length),
-        'x-seed': String(generated.seed),
-      },
-    });
+    return pngResponse(png, generated.seed, headers);
   };
 }
 
@@ -99,7 +90,7 @@ async function tell(
     );
     const drawing = await work(async (progress, report) => {
       sink.send('progress', progress);
-      if (!previewIsDue(progress)) return;
+      if (!previewIsDue(progress.step, progress.of)) return;
       const small = report.preview(PREVIEW_SIDE);
       if (small === undefined) return;
       const { picture, step } = progress;
@@ -112,8 +103,6 @@ async function tell(
     sink.send('error', details);
   }
 }
-
-const previewIsDue = ({ step, of }: DrawingProgress) => step < of && step % Math.ceil(of / PREVIEWS) === 0;
 
 function checkWebhook({ webhooks }: Endpoint, { webhook }: ParsedRequest, asJob: boolean): void {
   if (webhook === undefined) return;

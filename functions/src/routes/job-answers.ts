@@ -12,6 +12,7 @@ import { type LinkedSignal, linkedSignal, reasonOf } from '../linked-signal.ts';
 import { Problem, type ProblemDetails, problemDetails, problemResponse } from '../problem.ts';
 import { wait } from '../wait.ts';
 import { answerEvents, type EventSink } from './events.ts';
+import { pngResponse } from './png-response.ts';
 import type { Representation } from './representation.ts';
 
 interface AskedJob {
@@ -165,14 +166,7 @@ export async function resultResponse(
   };
   if (representation === 'application/json') return Response.json(await picturesOf(jobs, job), { headers: common });
   const png = await pictureOf(jobs, job, index);
-  return new Response(png as Uint8Array<ArrayBuffer>, {
-    headers: {
-      ...common,
-      'content-type': 'image/png',
-      'content-length': String(png.length),
-      'x-seed': String(job.pictures[index].seed),
-    },
-  });
+  return pngResponse(png, job.pictures[index].seed, common);
 }
 
 async function picturesOf(jobs: Jobs, job: JobRecord): Promise<Pictures> {

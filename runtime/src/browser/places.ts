@@ -2,6 +2,8 @@
  * Where a picture is made: on this device, on one nearby, at an endpoint. In: places in the order in which they are asked,
  * each with its patience. Out: the first picture, where it was made, and why others were passed over.
  */
+
+import { eitherSignal } from '../either-signal.ts';
 import { EdgeDitError, type ErrorCode, isEdgeDitError } from '../errors.ts';
 import { encodePng } from '../picture.ts';
 import type { GenerateRequest } from '../pipeline.ts';
@@ -87,7 +89,7 @@ class Patience {
 
   constructor({ patienceMs }: Place, signal: AbortSignal | undefined) {
     this.#ms = patienceMs;
-    this.signal = signal === undefined ? this.#late.signal : AbortSignal.any([signal, this.#late.signal]);
+    this.signal = eitherSignal(signal, this.#late.signal);
     this.sign();
   }
 

@@ -3,6 +3,8 @@
  * store and a place to remember in. A pointer is asked for each time, and the last one is given where nobody answers in
  * time; a manifest, which its digest names, is asked for once. Signatures and digests are checked by the reader as always.
  */
+
+import { eitherSignal } from '../either-signal.ts';
 import { EdgeDitError } from '../errors.ts';
 import { digestOfKey, manifestKey } from '../format/keys.ts';
 import { MAX_POINTER_BYTES } from '../format/limits.ts';
@@ -64,7 +66,7 @@ export function remembered(store: Store, memory: CacheLike, options: RememberedO
 }
 
 async function wholeOf(store: Store, key: string, asked: GetOptions, late: AbortSignal) {
-  const signal = asked.signal === undefined ? late : AbortSignal.any([asked.signal, late]);
+  const signal = eitherSignal(asked.signal, late);
   const stored = await store.get(key, { ...asked, signal });
   if (stored === undefined) return undefined;
   const reader = stored.body.getReader();

@@ -1,4 +1,5 @@
 /** A store in a bucket of S3 or of any server that speaks its protocol, by the AWS SDK. For Node: edges read by HTTP or R2. */
+
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -10,6 +11,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { EdgeDitError, isEdgeDitError } from '../errors.ts';
 import { checkKey } from '../format/keys.ts';
+import { bytesOfHex } from '../hex.ts';
 import type { GetOptions, ListedObject, ObjectInfo, PutOptions, StoredObject, WritableStore } from './store.ts';
 import { preconditionFailed, storeDenied, storeFailed, throwIfAborted } from './store-error.ts';
 
@@ -200,5 +202,4 @@ export class S3Store implements WritableStore {
   }
 }
 
-const base64 = (hex: string) =>
-  btoa(String.fromCharCode(...hex.match(/../g)!.map((pair) => Number.parseInt(pair, 16))));
+const base64 = (hex: string) => btoa(String.fromCharCode(...bytesOfHex(hex)));

@@ -3,6 +3,8 @@
  * compute: blocks that stay are fetched once, those that stream share a place and are fetched again in every pass, each while
  * the blocks before it compute. What a run that failed has fetched stays; the next one fetches the rest.
  */
+
+import { eitherSignal } from '../either-signal.ts';
 import type { Engine, Linear, Place, Tensor } from '../engines/engine.ts';
 import { EdgeDitError } from '../errors.ts';
 import { ObjectBuffers } from '../fetch.ts';
@@ -57,7 +59,6 @@ export class StreamedModel implements ModelWeights {
   readonly #manifest: Manifest;
   readonly #engine: Engine;
   readonly #options: WeightLoaderOptions;
-  readonly #buffers: ObjectBuffers;
   /** By the names of layers and tables, and by the numbers of blocks. */
   readonly #unitOfName = new Map<string, number>();
   readonly #unitOfBlock = new Map<number, number>();
@@ -93,7 +94,6 @@ export class StreamedModel implements ModelWeights {
       attention: this.attention,
       activationBits: activationBitsOf(manifest),
     };
-    this.#buffers = new ObjectBuffers(layout.largest);
     const streams = new Set(plan.stream);
     this.#streamed = new Set(units.flatMap(({ name }, i) => (streams.has(name) ? [i] : [])));
     this.#slot = { place: engine.place(plan.placeBytes) };
@@ -132,7 +132,7 @@ export class StreamedModel implements ModelWeights {
   /** One at a time. */
   start(options: RunOptions): ModelRun {
     const leave = new AbortController();
-    const signal = options.signal ? AbortSignal.any([options.signal, leave.signal]) : leave.signal;
+    const signal = eitherSignal(options.signal, leave.signal);
     this.#failure = undefined;
     this.#current = undefined;
     this.#empty();
@@ -173,7 +173,9 @@ export class StreamedModel implements ModelWeights {
         yield arrival.shard;
       }
     }
-    const shared = { ...options, meter: window, buffers: this.#buffers, order: order() };
+    // Of this run: what is kept for the next object must not outlive the window that pays for it.
+    const buffers = new ObjectBuffers(this.layout.largest);
+    const shared = { ...options, meter: window, buffers, order: order() };
     for await (const { index, shard, release } of fetchShards(this.#store, this.#manifest, shared)) {
       try {
         const { unit } = coming.shift()!;

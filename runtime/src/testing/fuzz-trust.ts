@@ -6,6 +6,7 @@ import { EdgeDitError } from '../errors.ts';
 import { canonicalJson } from '../format/json.ts';
 import { manifestKey, pointerKey } from '../format/keys.ts';
 import type { Manifest } from '../format/manifest.ts';
+import { hexOf } from '../hex.ts';
 import { loadManifest } from '../load-manifest.ts';
 import { MemoryStore } from '../stores/memory.ts';
 import { signedBytes, type TrustPolicy } from '../trust.ts';
@@ -113,5 +114,5 @@ function forgedSignature(signature: Signature, { publicKey }: Key, below: Below)
 }
 
 function hex(bytes: ArrayBuffer): string {
-  return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hexOf(new Uint8Array(bytes));
 }

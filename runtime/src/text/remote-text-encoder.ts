@@ -2,6 +2,8 @@
  * Prompts in, embeddings out, computed by an endpoint (`POST /embed`): a device that denoises needs neither tokenizer nor
  * text encoder. What comes carries its own SHA-256, and must be of the encoder that this model's manifest names.
  */
+
+import { eitherSignal } from '../either-signal.ts';
 import { EdgeDitError, isEdgeDitError } from '../errors.ts';
 import type { Manifest } from '../format/manifest.ts';
 import { throwIfAborted } from '../stores/store-error.ts';
@@ -39,7 +41,7 @@ export function remoteTextEncoder(
         method: 'POST',
         headers: { ...headers, 'content-type': 'application/json', accept: 'application/octet-stream' },
         body: JSON.stringify({ model: manifest.model, prompt }),
-        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        signal: eitherSignal(signal, timeout),
       });
       bytes = new Uint8Array(await response.arrayBuffer());
     } catch (cause) {

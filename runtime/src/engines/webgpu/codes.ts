@@ -32,6 +32,12 @@ export const panelType = (bits: CodeBits) => (bits === 4 || bits === 8 ? 'vec4<u
 /** Panels go by vectors of four words or by words. */
 export const wordsOfElement = (bits: CodeBits) => (bits === 4 || bits === 8 ? 4 : 1);
 
+/** WGSL that returns a record of four words, from element `at` on. @param read an element at an index */
+export const returnRecord = (bits: CodeBits, read: (at: string) => string): string =>
+  wordsOfElement(bits) === 4
+    ? `return ${read('at')};`
+    : `return vec4<u32>(${read('at')}, ${read('at + 1u')}, ${read('at + 2u')}, ${read('at + 3u')});`;
+
 /** Names of the elements of a group that a thread holds. */
 export const groupElements = (bits: CodeBits) => bits / wordsOfElement(bits);
 

@@ -1,6 +1,6 @@
 /** At loading: the sum of a column's codes into its record, a thread a column of a panel. */
 import type { CodeBits } from '../engine.ts';
-import { dots, groupElements, panelType, signedColumns, wordsOfElement } from './codes.ts';
+import { dots, groupElements, panelType, returnRecord, signedColumns, wordsOfElement } from './codes.ts';
 import { range } from './gemm-tile.ts';
 import { defineKernel, type Kernel, kernelName } from './kernel.ts';
 
@@ -17,7 +17,6 @@ export function columnSums(options: ColumnSums): Kernel {
   const { bits, grouped, packed } = options;
   const words = wordsOfElement(bits);
   const columns = signedColumns(bits, (i) => `e${i}`, grouped ? 'record' : undefined);
-  const vector = words === 4 ? 'return w[at];' : 'return vec4<u32>(w[at], w[at + 1u], w[at + 2u], w[at + 3u]);';
   const setSum = (n: string, value: string) => {
     const at = `p.columnsAt + (panel * 8u + ${n}) * ${4 / words}u`;
     return words === 4 ? `w[${at}].z = ${value};` : `w[${at} + 2u] = ${value};`;
@@ -29,7 +28,7 @@ export function columnSums(options: ColumnSums): Kernel {
     body: `
 ${dots(packed)}
 var<workgroup> parts: array<array<i32, 8>, ${THREADS}>;
-fn panelVector(at: u32) -> vec4<u32> { ${vector} }
+fn panelVector(at: u32) -> vec4<u32> { ${returnRecord(bits, (at) => `w[${at}]`)} }
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) t: u32) {
   let panel = group.x + group.y * groups.x;

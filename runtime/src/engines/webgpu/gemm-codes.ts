@@ -7,7 +7,7 @@
  * then a record (scale, zero, sum of codes, bias) of each column; zeros and codes of 8 bits less 128.
  */
 import type { CodeBits } from '../engine.ts';
-import { dots, groupElements, panelType, signedColumns, wordsOfElement } from './codes.ts';
+import { dots, groupElements, panelType, returnRecord, signedColumns, wordsOfElement } from './codes.ts';
 import { type Into, OUTPUT_PARAMETERS, writeTile } from './gemm-output.ts';
 import {
   range,
@@ -84,11 +84,7 @@ ${tileMemory(program)}
 var<private> layer: u32;
 ${choose(layers, `fn weight(at: u32) -> ${element}`, (i) => `return w${i}[at];`)}
 fn weightVector(at: u32) -> vec4<u32> {
-  ${
-    wordsOfElement(bits) === 4
-      ? 'return weight(at);'
-      : 'return vec4<u32>(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));'
-  }
+  ${returnRecord(bits, (at) => `weight(${at})`)}
 }
 ${choose(layers, `fn getOut(at: u32) -> ${out}`, (i) => `return out${i}[at];`)}
 ${choose(layers, `fn setOut(at: u32, value: ${out})`, (i) => `out${i}[at] = value;`)}

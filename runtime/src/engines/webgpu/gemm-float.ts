@@ -3,7 +3,7 @@
  * way into workgroup memory.
  */
 import type { CodeBits } from '../engine.ts';
-import { groupElements, panelType, signedColumns, wordsOfElement } from './codes.ts';
+import { groupElements, panelType, returnRecord, signedColumns, wordsOfElement } from './codes.ts';
 import { type Into, OUTPUT_PARAMETERS, writeTile } from './gemm-output.ts';
 import {
   range,
@@ -108,9 +108,8 @@ fn weightVector(column: u32, k: u32) -> vec4<f32> {
 
 function codedFunctions(bits: CodeBits): string {
   const words = wordsOfElement(bits);
-  const vector = words === 4 ? 'return w[at];' : 'return vec4<u32>(w[at], w[at + 1u], w[at + 2u], w[at + 3u]);';
   return `
-fn panelVector(at: u32) -> vec4<u32> { ${vector} }
+fn panelVector(at: u32) -> vec4<u32> { ${returnRecord(bits, (at) => `w[${at}]`)} }
 fn columnRecord(column: u32) -> vec4<u32> { return panelVector(p.columnsAt + column * ${4 / words}u); }
 fn columnBias(column: u32) -> f32 { return bitcast<f32>(columnRecord(column).w); }
 fn weightOf(word: u32, input: u32, record: vec4<u32>) -> f32 {

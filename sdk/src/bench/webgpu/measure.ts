@@ -1,9 +1,15 @@
 /** The whole benchmark of a GPU, in one run: ceilings, products by shape and kind, and steps of networks. */
-import type { TileShape } from '@edge-dit/runtime/engines/webgpu/gemm-tile';
 import { tileBytes, tileThreads } from '@edge-dit/runtime/engines/webgpu/gemm-tile';
 import { busyWork, type Ceilings, measureCeilings } from './ceilings.ts';
 import { type DispatchClock, openClock } from './dispatch-clock.ts';
-import { type ProductFigure, type ProductKind, type ProductShape, productKernel, timeProduct } from './products.ts';
+import {
+  type ProductFigure,
+  type ProductKind,
+  type ProductShape,
+  productKernel,
+  tileOf,
+  timeProduct,
+} from './products.ts';
 import { MODELS } from './random-model.ts';
 import { type StepFigure, timeStep } from './steps.ts';
 
@@ -34,16 +40,13 @@ const LAYERS = [384, 1152].flatMap((width) => [
   [width, 4 * width],
 ]);
 
-const tile = (rows: number, columns: number, threadRows: number, threadColumns: number, depth: number): TileShape => {
-  return { rows, columns, threadRows, threadColumns, depth };
-};
 /** So that no float product is slow for want of a tile. */
 const FLOAT_TILES = [
-  tile(128, 128, 8, 8, 8),
-  tile(64, 128, 8, 8, 8),
-  tile(64, 64, 8, 4, 16),
-  tile(64, 64, 4, 4, 16),
-  tile(32, 32, 4, 4, 16),
+  tileOf(128, 128, 8, 8, 8),
+  tileOf(64, 128, 8, 8, 8),
+  tileOf(64, 64, 8, 4, 16),
+  tileOf(64, 64, 4, 4, 16),
+  tileOf(32, 32, 4, 4, 16),
 ];
 
 const BUSY_ROUNDS = 30;

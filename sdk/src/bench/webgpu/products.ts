@@ -33,6 +33,14 @@ interface Work {
   readonly groups: Groups;
 }
 
+export const tileOf = (
+  rows: number,
+  columns: number,
+  threadRows: number,
+  threadColumns: number,
+  depth: number,
+): TileShape => ({ rows, columns, threadRows, threadColumns, depth });
+
 export const tileName = ({ rows, columns, threadRows, threadColumns, depth }: TileShape) =>
   `${rows}x${columns}/${threadRows}x${threadColumns}/${depth}`;
 

@@ -5,9 +5,10 @@ import type { Events } from '../api/answers.ts';
 import type { AppContext, Endpoint } from '../app-env.ts';
 import { type Drawing, draw, PREVIEW_SIDE, pictureData, picturesAnswer, previewIsDue, seedsOf } from '../drawing.ts';
 import { createRequestParser, type ParsedRequest, refusedField } from '../generate-request.ts';
-import { linkedSignal, reasonOf } from '../linked-signal.ts';
+import { type LinkedSignal, linkedSignal, reasonOf } from '../linked-signal.ts';
 import { problemDetails } from '../problem.ts';
 import { problemOf } from '../refusals.ts';
+import type { Place, Scheduler } from '../scheduler.ts';
 import { answerEvents, type EventSink } from './events.ts';
 import { answerWithJob, idempotencyKey } from './job-answers.ts';
 import { pngResponse } from './png-response.ts';
@@ -43,7 +44,7 @@ export function generateHandler(endpoint: Endpoint): (c: AppContext) => Promise<
 
     const link = linkedSignal(client, limits.timeoutMs);
     const arrived = performance.now();
-    const place = scheduler.enter(name, { signal: link.signal });
+    const place = enterOrRelease(scheduler, name, link);
     const work = async (onStep?: Parameters<typeof draw>[2]['onStep']): Promise<Drawing> => {
       try {
         await place.turn;
@@ -73,6 +74,16 @@ export function generateHandler(endpoint: Endpoint): (c: AppContext) => Promise<
     const [{ png, generated }] = drawing.pictures;
     return pngResponse(png, generated.seed, headers);
   };
+}
+
+/** A refused request must not leave its timer behind. @throws what `enter` does */
+function enterOrRelease(scheduler: Scheduler, key: string, link: LinkedSignal): Place {
+  try {
+    return scheduler.enter(key, { signal: link.signal });
+  } catch (error) {
+    link.release();
+    throw error;
+  }
 }
 
 /** The events of one request, its error among them. */

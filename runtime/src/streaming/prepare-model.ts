@@ -94,7 +94,7 @@ export async function prepareModel(options: Preparation): Promise<PreparedModel>
       // What the engine will grow by while the window is open.
       const grown = plan.windowBytes === 0 ? weights + counts.making : needed;
       const free = meter.budget - meter.current - Math.max(0, grown - engine.bytes);
-      const bytes = Math.max(plan.windowBytes, layout.largest, Math.min(free, FETCHED_AT_ONCE * layout.largest));
+      const bytes = Math.max(plan.windowBytes, layout.largest, Math.min(free, amplyFetched(layout.largest, weights)));
       const giveBack = meter.take('fetched objects', bytes);
       const { begun, loaded, stop } = model.start({ ...run, concurrency: FETCHED_AT_ONCE, window: new Meter(bytes) });
       // Whoever only loads does not wait for it.
@@ -104,6 +104,13 @@ export async function prepareModel(options: Preparation): Promise<PreparedModel>
     },
   };
 }
+
+/**
+ * A window for all that may be fetched at once, but for a model of few shards no more than a quarter of it, two shards at
+ * least: such a model has come soon in any case, and the window would be most of its request's memory.
+ */
+const amplyFetched = (largest: number, weights: number): number =>
+  Math.min(FETCHED_AT_ONCE * largest, Math.max(2 * largest, Math.floor(weights / 4)));
 
 const IDLE: ModelRun = { begun: Promise.resolve(), loaded: Promise.resolve(), stop: async () => {} };
 

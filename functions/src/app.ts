@@ -80,8 +80,9 @@ export function createApp(options: AppOptions): Hono<AppEnv> {
   const { models, metrics, log } = endpoint;
   const keys = options.keys && checkApiKeys(options.keys);
   if (keys === undefined) log({ level: 'warn', event: 'open', message: OPEN });
-  const protection: Protection = { keys, limits: new RateLimits(rateLimiter) };
-  const generating = protect(protection, 'generate');
+  const computing: Protection = { keys, limits: new RateLimits(rateLimiter) };
+  const generating = protect(computing, 'generate');
+  const following = protect({ keys }, 'generate');
   const job = jobHandlers(endpoint);
   const system = systemHandlers(endpoint);
 
@@ -94,11 +95,11 @@ export function createApp(options: AppOptions): Hono<AppEnv> {
   }
   app.post('/generate', generating, generateHandler(endpoint));
   app.post('/embed', generating, embedHandler(endpoint));
-  app.get('/jobs/:id', generating, job.state);
-  app.get('/jobs/:id/result', generating, job.result);
-  app.delete('/jobs/:id', generating, job.cancel);
-  app.get('/models', protect(protection, 'models'), system.models);
-  app.get('/metrics', protect(protection, 'metrics'), system.metrics);
+  app.get('/jobs/:id', following, job.state);
+  app.get('/jobs/:id/result', following, job.result);
+  app.delete('/jobs/:id', following, job.cancel);
+  app.get('/models', protect({ keys }, 'models'), system.models);
+  app.get('/metrics', protect({ keys }, 'metrics'), system.metrics);
   app.get('/', playground);
   app.get('/healthz', system.health);
   app.get('/openapi.json', system.openapi);

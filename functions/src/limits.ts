@@ -16,7 +16,7 @@ export interface Limits {
   readonly waiting: number;
   /** Of them, of one key. */
   readonly waitingPerKey: number;
-  /** Jobs of one key that have not ended. */
+  /** Jobs of one key that have not ended. Not on Workers, where no job knows of the others: `RATE_LIMITER` limits how many are asked for. */
   readonly jobsPerKey: number;
   /** Milliseconds that a request may take, waiting included. Jobs may take longer. */
   readonly timeoutMs: number;

@@ -1,10 +1,17 @@
 /** Who may ask, how often, from which pages; and what an endpoint tells whoever watches it. On every target. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Served } from '@edge-dit/functions/listen';
 import { type ApiKey, checkApiKeys } from '@edge-dit/functions/protection/api-keys';
+import { bundleCloudflareWorker, WORKERD_COMPATIBILITY } from '@edge-dit/functions/serve-workerd';
+import { serveStore } from '@edge-dit/functions/store-server';
 import { targets } from '@edge-dit/functions/targets/index';
+import { node } from '@edge-dit/functions/targets/node';
+import { Miniflare } from 'miniflare';
 import { publishTiny } from './testing/tiny-class-model.ts';
 
 const tiny = await publishTiny();
@@ -21,6 +28,7 @@ const keys = [
   keyOf('other'),
   keyOf('watcher', { scopes: ['metrics'] }),
   keyOf('slow', { requestsPerMinute: 2 }),
+  keyOf('once', { requestsPerMinute: 1 }),
   keyOf('single', { concurrency: 1 }),
 ];
 const bearer = (name: string) => ({ authorization: `Bearer key-of-${name}` });
@@ -90,6 +98,20 @@ for (const target of targets) {
       assert.equal((await ask(bearer('app'))).status, 200, 'others are not concerned');
     });
 
+    test('whoever may not ask for more may look at a job, and end it', async () => {
+      const created = await ask({ ...bearer('once'), prefer: 'respond-async' }, SLOW);
+      assert.equal(created.status, 202);
+      assert.equal((await ask(bearer('once'))).status, 429);
+      const { id } = await created.json();
+      const job = async (method: string) => {
+        const response = await fetch(`${served.url}/jobs/${id}`, { method, headers: bearer('once') });
+        assert.equal(response.status, 200);
+        return (await response.json()).status;
+      };
+      assert.match(await job('GET'), /^(queued|running)$/);
+      assert.deepEqual([await job('DELETE'), await job('GET')], ['canceled', 'canceled']);
+    });
+
     test('so many at once, events among them, and no more', async () => {
       const leaving = new AbortController();
       const stream = await ask({ ...bearer('single'), accept: 'text/event-stream' }, SLOW, leaving.signal);
@@ -138,6 +160,73 @@ for (const target of targets) {
     });
   });
 }
+
+test('node: a key has so many jobs that have not ended, also when it asks for many at once', async () => {
+  const served = await node.serve({
+    store: tiny.store,
+    models: ['tiny'],
+    keys,
+    limits: { steps: 400, jobsPerKey: 3 },
+    logLevel: 'error',
+  });
+  try {
+    const submit = () =>
+      fetch(`${served.url}/generate`, {
+        method: 'POST',
+        headers: { ...JSON_TYPE, ...bearer('app'), prefer: 'respond-async' },
+        body: SLOW,
+      });
+    const answers = await Promise.all(Array.from({ length: 12 }, submit));
+    const accepted = answers.filter(({ status }) => status === 202);
+    assert.deepEqual([accepted.length, answers.filter(({ status }) => status === 429).length], [3, 9]);
+    for (const answer of accepted) {
+      const { id } = await answer.json();
+      await fetch(`${served.url}/jobs/${id}`, { method: 'DELETE', headers: bearer('app') });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal((await submit()).status, 202, 'those that have ended do not count');
+  } finally {
+    await served.close();
+  }
+});
+
+test("workerd: the platform's limiter, by the name of the key", async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'edge-dit-limited-'));
+  const shards = await serveStore(tiny.store);
+  const { modules } = await bundleCloudflareWorker(folder);
+  const worker = new Miniflare({
+    ...WORKERD_COMPATIBILITY,
+    modules: [...modules],
+    modulesRoot: '.',
+    bindings: { MODELS: 'tiny', SHARDS_URL: shards.url, API_KEYS: JSON.stringify(keys), LOG: 'error' },
+    durableObjects: { JOBS: { className: 'JobObject', useSQLite: true } },
+    ratelimits: { RATE_LIMITER: { simple: { limit: 2, period: 60 } } },
+  });
+  try {
+    const ask = (name: string) =>
+      worker.dispatchFetch('http://worker/generate', {
+        method: 'POST',
+        headers: { ...JSON_TYPE, ...bearer(name) },
+        body: ASKED,
+      });
+    // A key with a limit of its own of one at once: what is refused must not stay under way.
+    const answers = [await ask('single'), await ask('single'), await ask('single'), await ask('single')];
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [200, 200, 429, 429],
+    );
+    const problem = (await answers[3].json()) as { type: string; detail: string };
+    assert.equal(problem.type, 'urn:edge-dit:problem:too-many-requests');
+    assert.match(problem.detail, /"single" asks too often; come back in 10 s/);
+    assert.equal(answers[3].headers.get('retry-after'), '10');
+    assert.equal((await ask('app')).status, 200, 'another key has its own count');
+    assert.equal((await worker.dispatchFetch('http://worker/healthz')).status, 200);
+  } finally {
+    await worker.dispose();
+    await shards.close();
+    await rm(folder, { recursive: true });
+  }
+});
 
 test('keys that are no keys are said, without their values', () => {
   const bad: readonly (readonly [unknown, RegExp])[] = [

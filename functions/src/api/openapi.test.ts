@@ -10,10 +10,13 @@ test('what is checked in and served is what the schemas say', async () => {
 });
 
 test('an endpoint with other limits says so', async () => {
-  const { properties } = (await openApiFor({ ...DEFAULT_LIMITS, steps: 7, side: 64, pictures: 2, promptChars: 9 }))
-    .components.schemas.GenerateRequest;
+  const { GenerateRequest, EmbedRequest } = (
+    await openApiFor({ ...DEFAULT_LIMITS, steps: 7, side: 64, pictures: 2, promptChars: 9 })
+  ).components.schemas;
+  const { properties } = GenerateRequest;
   assert.deepEqual(
     [properties.steps.maximum, properties.width.maximum, properties.n.maximum, properties.prompt.maxLength],
     [7, 64, 2, 9],
   );
+  assert.equal(EmbedRequest.properties.prompt.maxLength, 9);
 });

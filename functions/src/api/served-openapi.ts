@@ -3,7 +3,9 @@ import type { Limits } from '../limits.ts';
 
 interface Document {
   readonly components: {
-    readonly schemas: { readonly GenerateRequest: { readonly properties: Record<string, Record<string, unknown>> } };
+    readonly schemas: Readonly<
+      Record<'GenerateRequest' | 'EmbedRequest', { readonly properties: Record<string, Record<string, unknown>> }>
+    >;
   };
 }
 
@@ -21,7 +23,11 @@ export async function openApiFor(limits: Limits): Promise<Document> {
   // In a chunk of its own: most isolates are never asked.
   const { default: checkedIn } = await import('./openapi.json', { with: { type: 'json' } });
   const document = structuredClone(checkedIn) as unknown as Document;
-  const { properties } = document.components.schemas.GenerateRequest;
-  for (const [field, [keyword, limit]] of Object.entries(MOST)) properties[field][keyword] = limits[limit];
+  const { GenerateRequest, EmbedRequest } = document.components.schemas;
+  for (const { properties } of [GenerateRequest, EmbedRequest]) {
+    for (const [field, [keyword, limit]] of Object.entries(MOST)) {
+      if (properties[field]) properties[field][keyword] = limits[limit];
+    }
+  }
   return document;
 }

@@ -1,6 +1,7 @@
 /**
  * The job of a Durable Object in its SQLite storage: one record, and blobs in parts, because a value has 2 MB at most. A commit is
- * one transaction.
+ * one transaction. There are tables only where there is a job: an object that is asked for an id that nobody made, or whose job
+ * is forgotten, takes no place.
  */
 import type { JobRecord } from './job.ts';
 import { blobNames, type JobStore } from './job-store.ts';
@@ -18,13 +19,16 @@ const PART_BYTES = 2 ** 20;
 
 export class DurableJobStore implements JobStore {
   readonly #storage: DurableStorage;
+  /** Whether there are tables. */
+  #made: boolean;
 
   constructor(storage: DurableStorage) {
     this.#storage = storage;
-    this.#makeTables();
+    this.#made = storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'job'").toArray().length > 0;
   }
 
   async create(job: JobRecord): Promise<boolean> {
+    this.#makeTables();
     return this.#storage.transactionSync(() => {
       if (this.#rows('SELECT id FROM job WHERE id = ?', job.id).length > 0) return false;
       this.#rows('INSERT INTO job (id, record) VALUES (?, ?)', job.id, JSON.stringify(job));
@@ -38,6 +42,7 @@ export class DurableJobStore implements JobStore {
   }
 
   async commit(job: JobRecord, blobs: ReadonlyMap<string, Uint8Array> = new Map()): Promise<void> {
+    this.#makeTables();
     this.#storage.transactionSync(() => {
       for (const [name, bytes] of blobs) {
         this.#rows('DELETE FROM blob WHERE id = ? AND name = ?', job.id, name);
@@ -63,8 +68,8 @@ export class DurableJobStore implements JobStore {
   /** All that the object has: it is of this job alone. */
   async remove(id: string): Promise<void> {
     if ((await this.read(id)) === undefined) return;
+    this.#made = false;
     await this.#storage.deleteAll();
-    this.#makeTables();
   }
 
   async ids(): Promise<readonly string[]> {
@@ -72,13 +77,18 @@ export class DurableJobStore implements JobStore {
   }
 
   #makeTables(): void {
-    this.#rows('CREATE TABLE IF NOT EXISTS job (id TEXT PRIMARY KEY, record TEXT NOT NULL)');
-    this.#rows(
-      'CREATE TABLE IF NOT EXISTS blob (id TEXT, name TEXT, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (id, name, part))',
-    );
+    if (this.#made) return;
+    this.#storage.transactionSync(() => {
+      this.#storage.sql.exec('CREATE TABLE job (id TEXT PRIMARY KEY, record TEXT NOT NULL)');
+      this.#storage.sql.exec(
+        'CREATE TABLE blob (id TEXT, name TEXT, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (id, name, part))',
+      );
+    });
+    this.#made = true;
   }
 
   #rows(query: string, ...values: unknown[]): Record<string, unknown>[] {
+    if (!this.#made) return [];
     return this.#storage.sql.exec(query, ...values).toArray();
   }
 }

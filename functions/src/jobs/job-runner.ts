@@ -40,16 +40,21 @@ export class JobRunner implements Jobs {
     const { id, owner } = draft;
     const open = this.#openOf(owner);
     const most = this.#options.endpoint.limits.jobsPerKey;
-    if (!open.has(id) && open.size >= most && (await this.read(id)) === undefined) {
+    const known = (await this.read(id)) !== undefined;
+    if (!known && !open.has(id) && open.size >= most) {
       throw new Problem('too-many-requests', `${most} jobs of yours have not ended; wait for some, or cancel them.`, {
         headers: { 'retry-after': '10' },
       });
     }
-    const result = await this.#engine.submit(draft);
-    if (result.created) {
-      open.add(id);
-      this.#schedule(id, owner, 0);
+    // Before it is stored: others that come meanwhile count it.
+    open.add(id);
+    let result: (JobView & { created: boolean }) | undefined;
+    try {
+      result = await this.#engine.submit(draft);
+    } finally {
+      if (result === undefined || hasEnded(result.job)) open.delete(id);
     }
+    if (result.created) this.#schedule(id, owner, 0);
     return result;
   }
 

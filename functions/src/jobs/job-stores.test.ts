@@ -11,8 +11,9 @@ import { isEdgeDitError } from '@edge-dit/runtime/errors';
 import { Miniflare } from 'miniflare';
 import { bundleWorker } from '../bundle-worker.ts';
 import { WORKERD_COMPATIBILITY } from '../serve-workerd.ts';
-import { storeCases } from '../testing/job-store-conformance.ts';
+import { aJob, storeCases } from '../testing/job-store-conformance.ts';
 import { FileJobStore } from './file-job-store.ts';
+import type { JobRecord } from './job.ts';
 import type { JobStore } from './job-store.ts';
 import { MemoryJobStore } from './memory-job-store.ts';
 
@@ -40,9 +41,28 @@ describe('Durable Object', async () => {
     durableObjects: { CHECKED: { className: 'Checked', useSQLite: true } },
   });
   after(() => worker.dispose());
-  for (const [i, { name }] of storeCases.entries()) {
-    test(name, async () => assert.equal(await (await worker.dispatchFetch(`http://worker/${i}`)).text(), 'passed'));
-  }
+  const passes = async (path: string) =>
+    assert.equal(await (await worker.dispatchFetch(`http://worker/${path}`)).text(), 'passed');
+  for (const [i, { name }] of storeCases.entries()) test(name, () => passes(String(i)));
+  test('without a job there is nothing in it', () => passes('nothing'));
+});
+
+test('memory: the oldest that have ended make room, and no other', async () => {
+  const store = new MemoryJobStore(100_000);
+  const jobs = Array.from({ length: 6 }, (_, i) => ({ ...aJob, id: String(i).repeat(32), webhook: undefined }));
+  for (const job of jobs) await store.create(job);
+  const picture = { seed: 1, width: 8, height: 8, blob: 'picture-0' };
+  const end = (i: number, extra: Partial<JobRecord> = {}) =>
+    store.commit(
+      { ...jobs[i], status: 'succeeded', pictures: [picture], ...extra },
+      new Map([[picture.blob, new Uint8Array(30_000)]]),
+    );
+  // The first has not ended; the second has to tell a webhook.
+  await end(1, { webhook: { name: 'w', state: 'due', tries: 0 } });
+  for (const i of [2, 3, 4, 5]) await end(i);
+  const kept = (await store.ids()).map((id) => Number(id[0]));
+  assert.deepEqual(kept, [0, 1, 4, 5]);
+  assert.equal(await store.blob(jobs[3].id, 'picture-0'), undefined);
 });
 
 test('files: what a process that died left half done is no job, and does no harm', async () => {

@@ -9,7 +9,8 @@ export interface JobView {
 export interface Jobs {
   /**
    * Stores a job, which then runs to its end whatever happens to this process. Where its id is known already, nothing is
-   * stored and that job is the result. @throws Problem `too-many-requests` when its owner has too many
+   * stored and that job is the result. @throws Problem `too-many-requests` when its owner has too many and one process
+   * knows of all
    */
   submit(draft: JobDraft): Promise<JobView & { readonly created: boolean }>;
   read(id: string): Promise<JobView | undefined>;

@@ -6,6 +6,7 @@ import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
 const REQUEST_ID = /^[\w.=-]{1,128}$/;
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 const FIRST_SERVER_ERROR = 500;
 /** Of a server that works as it should: no jobs here, too busy, too slow. */
 const REFUSALS = [501, 503, 504];
@@ -24,7 +25,9 @@ export function observeRequests(metrics: Metrics, log: Log): MiddlewareHandler<A
     const { status } = c.res;
     // The pattern, not the path: there are few of them.
     const route = routePath(c, -1);
-    const labels = { route: route === '*' || route === '/*' ? 'none' : route, method: c.req.method, status };
+    // Some hosts take any word for a method: each would be a line of the figures for ever.
+    const method = METHODS.has(c.req.method) ? c.req.method : 'other';
+    const labels = { route: route === '*' || route === '/*' ? 'none' : route, method, status };
     metrics.add('edge_dit_requests_total', 'Requests that were answered.', labels);
     metrics.observe('edge_dit_request_seconds', 'Time until the answer began.', { route: labels.route }, ms / 1000);
     log({

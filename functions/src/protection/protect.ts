@@ -7,7 +7,8 @@ import type { RateLimits } from './rate-limits.ts';
 export interface Protection {
   /** Undefined: everybody may ask for everything. */
   readonly keys: readonly ApiKey[] | undefined;
-  readonly limits: RateLimits;
+  /** Of what computes. Looking at a job, and above all ending it, is not refused to who has too many. */
+  readonly limits?: RateLimits;
 }
 
 export function protect({ keys, limits }: Protection, scope: Scope): MiddlewareHandler<AppEnv> {
@@ -15,6 +16,7 @@ export function protect({ keys, limits }: Protection, scope: Scope): MiddlewareH
     const key = keys === undefined ? ANYBODY : await authenticate(keys, c.req.header('authorization'), scope);
     c.set('key', key);
     c.get('logFields').key = key.name;
+    if (limits === undefined) return next();
     const end = await limits.admit(key);
     try {
       await next();
@@ -36,7 +38,10 @@ function releaseAfter(response: Response, end: () => void, replace: (response: R
   const reader = response.body.getReader();
   const watched = new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((error) => {
+        end();
+        throw error;
+      });
       if (!done) return controller.enqueue(value);
       end();
       controller.close();

@@ -41,15 +41,20 @@ export class RateLimits {
       use.tokens--;
     }
     use.underWay++;
-    if (this.#limiter && !(await this.#limiter.limit({ key: name })).success) {
-      use.underWay--;
-      throw tooMany(`"${name}" asks too often`, 10);
-    }
     let ended = false;
-    return () => {
+    const end = () => {
       if (!ended) use.underWay--;
       ended = true;
     };
+    try {
+      if (this.#limiter && !(await this.#limiter.limit({ key: name })).success) {
+        throw tooMany(`"${name}" asks too often`, 10);
+      }
+      return end;
+    } catch (error) {
+      end();
+      throw error;
+    }
   }
 
   /** The bucket as it is now: it fills evenly, to a minute's worth. */

@@ -21,7 +21,8 @@ const draft: JobDraft = {
   guidance: 1.5,
   webhook: 'w',
 };
-const job: JobRecord = newJob(draft, 1000);
+export const aJob: JobRecord = newJob(draft, 1000);
+const job = aJob;
 /** More than one value of SQLite may have. */
 const LARGE = 2.5 * 2 ** 20;
 const bytes = (length: number, first: number) => Uint8Array.from({ length }, (_, i) => (i * 7 + first) % 251);

@@ -184,6 +184,14 @@ const rows: readonly Row[] = [
     code: 'unsupported-media-type',
   },
   {
+    name: 'a WebP, please',
+    body: apple,
+    headers: { accept: 'image/webp' },
+    status: 406,
+    code: 'not-acceptable',
+    detail: /there is image\/png, application\/json, text\/event-stream; accept one of them/,
+  },
+  {
     name: 'a JPEG, please',
     body: apple,
     headers: { accept: 'image/jpeg' },

@@ -22,6 +22,7 @@ const path = process.env.CHROMIUM_PATH;
 const skip = path === undefined ? 'no Chromium: set CHROMIUM_PATH to a chromium or chrome' : undefined;
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
+const ELSEWHERE = 'phone-at-home.test';
 const DESKTOP = { width: 1200, height: 900 };
 const PHONE = { width: 360, height: 740 };
 const SETTINGS = { prompt: 'red apple, noto style', seed: 7, steps: 4, guidance: 3 };
@@ -36,7 +37,9 @@ describe('the playground', { skip }, () => {
     scratch = await mkdtemp(join(tmpdir(), 'edge-dit-playground-'));
     emoji = await publishEmoji('w4a8');
     served = await serveWorkerd({ store: emoji.store, models: ['emoji'] });
-    const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+    // A name that is not of this machine, for pages that browsers do not trust as they do those of 127.0.0.1.
+    const args = [`--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`];
+    if (process.getuid?.() === 0) args.push('--no-sandbox');
     browser = await chromium.launch({ executablePath: path, args });
   });
   after(async () => {
@@ -125,6 +128,40 @@ describe('the playground', { skip }, () => {
       await run(process.execPath, ['snippet.mjs'], { cwd: scratch });
       assert.deepEqual(new Uint8Array(await readFile(join(scratch, 'picture.png'))), expected);
     });
+  });
+
+  test('without TLS, and where a browser keeps nothing, the page draws and copies all the same', async () => {
+    const context = await browser.newContext({ viewport: PHONE });
+    try {
+      const page = await context.newPage();
+      const errors: unknown[] = [];
+      page.on('pageerror', (error) => errors.push(error));
+      await page.addInitScript(() => {
+        for (const name of ['localStorage', 'sessionStorage', 'indexedDB']) {
+          const get = () => {
+            throw new DOMException('denied', 'SecurityError');
+          };
+          Object.defineProperty(globalThis, name, { get });
+        }
+      });
+      await page.goto(`http://${ELSEWHERE}:${new URL(served.url).port}`);
+      assert.equal(await page.evaluate(() => isSecureContext), false);
+      await page.locator('#about', { hasText: 'emoji' }).waitFor();
+      await page.getByRole('button', { name: 'Theme: system' }).click();
+      await fill(page);
+      await page.getByRole('button', { name: 'Generate' }).click();
+      await finished(page);
+      await page.getByRole('button', { name: 'red apple, noto style, seed 7' }).waitFor();
+      await page.getByRole('button', { name: 'Copy as curl' }).click();
+      await page.getByText('Copied as curl.').waitFor();
+      assert.equal(await page.evaluate(() => document.activeElement?.id), 'copy-curl');
+      await page.getByLabel('Prompt', { exact: true }).fill('');
+      await page.keyboard.press('Control+V');
+      assert.match(await page.getByLabel('Prompt', { exact: true }).inputValue(), /^curl '.*\/generate'/);
+      assert.deepEqual(errors, []);
+    } finally {
+      await context.close();
+    }
   });
 
   for (const [device, viewport] of [

@@ -1,4 +1,5 @@
 /** The playground: a prompt in, a picture of this endpoint out, step by step; and the same request for elsewhere. */
+import { copyText, drawId, recall, remember } from './browser.ts';
 import { byId, input, make, say, show } from './elements.ts';
 import { draw, listModels, type Model, Refusal, type Settings, type Watcher } from './endpoint.ts';
 import { fitTo, randomSeed, readSettings, sayRefusal, setRange, subjectOf, writeSettings } from './form.ts';
@@ -58,7 +59,7 @@ async function generate(): Promise<void> {
     };
     const picture = await draw(settings, key(), watcher, signal);
     const took = performance.now() - started;
-    const entry = { id: crypto.randomUUID(), time: Date.now(), picture, settings, subject, took };
+    const entry = { id: drawId(), time: Date.now(), picture, settings, subject, took };
     stage.shelve(await keep(entry), choose);
     present(entry);
   } catch (error) {
@@ -101,7 +102,7 @@ async function copy(
 ): Promise<void> {
   if (!shown) return;
   const snippet = text(location.origin, shown.settings, key() !== undefined);
-  await navigator.clipboard.writeText(snippet).then(
+  await copyText(snippet).then(
     () => say('status', `Copied as ${name}.`),
     () => say('status', 'The browser did not let this page copy.'),
   );
@@ -129,7 +130,7 @@ on('dice', 'click', () => {
 });
 for (const id of ['steps', 'guidance'] as const) on(id, 'input', () => setRange(id, Number(input(id).value)));
 on('key', 'change', () => {
-  sessionStorage.setItem(KEY, key() ?? '');
+  remember('sessionStorage', KEY, key() ?? '');
   if (models.length === 0) void open();
 });
 on('reuse', 'click', () => {
@@ -152,5 +153,5 @@ on('clear', 'click', async () => {
 });
 
 openTheme();
-input('key').value = sessionStorage.getItem(KEY) ?? '';
+input('key').value = recall('sessionStorage', KEY) ?? '';
 await Promise.all([open(), openGallery().then((entries) => stage.shelve(entries, choose))]);

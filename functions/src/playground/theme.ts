@@ -1,4 +1,5 @@
 /** Light, dark, or as the system has it: one button goes through the three, and the choice is kept. */
+import { recall, remember } from './browser.ts';
 import { byId } from './elements.ts';
 
 const THEMES = ['system', 'light', 'dark'] as const;
@@ -7,7 +8,7 @@ const NAME = 'edge-dit-theme';
 
 export function openTheme(): void {
   const button = byId('theme');
-  let theme = THEMES.find((name) => name === recall()) ?? 'system';
+  let theme = THEMES.find((name) => name === recall('localStorage', NAME)) ?? 'system';
   const apply = () => {
     document.documentElement.dataset.theme = theme;
     button.textContent = SIGNS[theme];
@@ -17,24 +18,7 @@ export function openTheme(): void {
   button.addEventListener('click', () => {
     theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
     apply();
-    remember(theme);
+    remember('localStorage', NAME, theme);
   });
   apply();
-}
-
-/** A browser may be set to let pages keep nothing. */
-function recall(): string | null {
-  try {
-    return localStorage.getItem(NAME);
-  } catch {
-    return null;
-  }
-}
-
-function remember(theme: string): void {
-  try {
-    localStorage.setItem(NAME, theme);
-  } catch {
-    // It holds until the page is closed.
-  }
 }

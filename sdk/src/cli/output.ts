@@ -45,9 +45,11 @@ export class Output {
     return !this.silent && process.stderr.isTTY === true;
   }
 
-  /** One line that is written again and again, at a terminal; an empty one ends it. */
+  /** One line that is written again and again, at a terminal; an empty one ends it. What else is written takes its place. */
   status(line: string): void {
-    if (this.live) process.stderr.write(`\r\x1b[2K${line.slice(0, Math.max(0, (process.stderr.columns ?? 80) - 1))}`);
+    if (!this.live) return;
+    // A terminal that nobody looks at through a window has no columns.
+    process.stderr.write(`\x1b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}\r`);
   }
 
   /** A bar to `total`, in bytes or in units of that name; what was there before, `from`, tells nothing of the time left. */

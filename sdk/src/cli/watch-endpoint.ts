@@ -21,7 +21,8 @@ export function watchEndpoint(output: Output, url: string): () => void {
       [stepsBefore, at] = [work.steps, now];
       const states = models.map(({ id, state }) => `${id} ${state}`).join(', ');
       const running = work.running > 0 ? `drawing, ${rate.toFixed(1)} steps/s` : 'idle';
-      const amounts = `${work.waiting} waiting, ${counted(work.pictures)} pictures, ${shortBytes(work.memory_bytes)}`;
+      const pictures = `${counted(work.pictures)} ${work.pictures === 1 ? 'picture' : 'pictures'}`;
+      const amounts = `${work.waiting} waiting, ${pictures}, ${shortBytes(work.memory_bytes)}`;
       output.status(`${states}: ${running}, ${amounts}`);
     } catch {
       output.status('the endpoint does not answer');

@@ -1,4 +1,5 @@
 /** A fetch handler as an HTTP server of Node. In: the handler and where to listen. Out: its address, and how to stop it. */
+import type { Server as HttpServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
@@ -8,6 +9,11 @@ export interface Served {
   readonly url: string;
   /** Stops; requests under way are broken off. */
   close(): Promise<void>;
+}
+
+export interface Listening extends Served {
+  /** Takes no new requests; those under way have `drainMs` milliseconds to end. */
+  close(drainMs?: number): Promise<void>;
 }
 
 export interface ListenOptions {
@@ -20,12 +26,13 @@ export interface ListenOptions {
 }
 
 export const DEFAULT_HOST = '127.0.0.1';
+const HANG_UP_MS = 100;
 
 /** @throws EdgeDitError `invalid-argument` when the address cannot be had */
 export async function listen(
   fetch: (request: Request) => Response | Promise<Response>,
   { host = DEFAULT_HOST, port = 0, tls }: ListenOptions = {},
-): Promise<Served> {
+): Promise<Listening> {
   const server = createAdaptorServer(
     tls === undefined ? { fetch } : { fetch, createServer: createTlsServer, serverOptions: secrets(tls) },
   );
@@ -36,10 +43,18 @@ export async function listen(
   const { port: chosen } = server.address() as AddressInfo;
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${chosen}`,
-    close: () =>
+    close: (drainMs = 0) =>
       new Promise((resolve) => {
-        server.close(() => resolve());
-        if ('closeAllConnections' in server) server.closeAllConnections();
+        // The adaptor's type has HTTP/2 in it, which is not what was made above.
+        const http = server as HttpServer;
+        const late = setTimeout(() => http.closeAllConnections(), drainMs);
+        // Clients keep a connection for their next request, which is not taken any more.
+        const idle = setInterval(() => http.closeIdleConnections(), HANG_UP_MS);
+        server.close(() => {
+          clearTimeout(late);
+          clearInterval(idle);
+          resolve();
+        });
       }),
   };
 }

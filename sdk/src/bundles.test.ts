@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { bundleEndpoint } from '@edge-dit/functions/bundles/bundle-endpoint';
 import { bundleTargets } from '@edge-dit/functions/bundles/index';
 import type { Served } from '@edge-dit/functions/listen';
@@ -36,6 +37,21 @@ const pipeline = await Pipeline.open({
 });
 const expected = encodePng(await pipeline.generate(APPLE));
 await pipeline.close();
+
+const endpoint = process.env.S3_ENDPOINT;
+const noS3 = endpoint === undefined ? 'no S3 server: run scripts/s3-ceph.sh start, evaluate what it prints' : undefined;
+
+let inBucket: Promise<string> | undefined;
+/** As the guides say: by `publish`, once. */
+const publishedToS3 = () =>
+  (inBucket ??= (async () => {
+    const bucket = `bundles-${process.pid}-${Date.now()}`;
+    const client = new S3Client({ endpoint, forcePathStyle: true, region: process.env.AWS_REGION ?? 'us-east-1' });
+    await client.send(new CreateBucketCommand({ Bucket: bucket }));
+    client.destroy();
+    documentOf(await runCli(['publish', `${emoji.folder}/emoji`, '--to', `s3://${bucket}/models`, '--json'], scratch));
+    return `s3://${bucket}/models`;
+  })());
 
 interface Report {
   readonly ok: boolean;
@@ -79,6 +95,18 @@ for (const target of bundleTargets) {
           assert.equal(refusal.status, 422);
           assert.match((await refusal.json()).detail, /whole number from 1 to 5/);
           assert.equal((await fetch(`${served.url}/nothing?here=1`)).status, 404);
+        } finally {
+          await served.close();
+        }
+      });
+
+      if (target.host === 'isolate') continue;
+      test(`runs over S3: ${title}`, { skip: skip ?? noS3 }, async () => {
+        const place = await publishedToS3();
+        const ofStore = Object.entries(process.env).filter(([name]) => /^(S3|AWS)_/.test(name));
+        const served = await start(folder, { ...Object.fromEntries(ofStore), MODELS: 'emoji', SHARDS_URL: place });
+        try {
+          assert.deepEqual((await generate(served.url, APPLE)).png, expected);
         } finally {
           await served.close();
         }

@@ -39,7 +39,7 @@ export const bundleRuns: readonly BundleRun[] = [
     start: (folder, variables) =>
       startProgram(
         deno!,
-        ['serve', '--host', '127.0.0.1', '--port', '0', ...DENO_PERMISSIONS, join(folder, 'server.mjs')],
+        ['serve', '--host', '127.0.0.1', '--port', '0', ...denoPermissions(variables), join(folder, 'server.mjs')],
         variables,
       ),
   },
@@ -58,7 +58,10 @@ export const bundleRuns: readonly BundleRun[] = [
 ];
 
 /** Those of the deployment guide. */
-const DENO_PERMISSIONS = ['--allow-env', '--allow-read', '--allow-net'];
+const denoPermissions = ({ SHARDS_URL = '' }: Variables) => [
+  ...['--allow-env', '--allow-read', '--allow-net'],
+  ...(SHARDS_URL.startsWith('s3:') ? ['--allow-sys'] : []),
+];
 
 async function startWorkerd(folder: string, variables: Variables): Promise<Served> {
   const { modules } = JSON.parse(await readFile(join(folder, REPORT), 'utf8')) as { modules: { path: string }[] };

@@ -49,8 +49,10 @@ const publishedToS3 = () =>
     const client = new S3Client({ endpoint, forcePathStyle: true, region: process.env.AWS_REGION ?? 'us-east-1' });
     await client.send(new CreateBucketCommand({ Bucket: bucket }));
     client.destroy();
-    documentOf(await runCli(['publish', `${emoji.folder}/emoji`, '--to', `s3://${bucket}/models`, '--json'], scratch));
-    return `s3://${bucket}/models`;
+    const place = `s3://${bucket}/models`;
+    const { code, stderr } = await runCli(['publish', `${emoji.folder}/emoji`, '--to', place], scratch);
+    assert.equal(code, 0, stderr);
+    return place;
   })());
 
 interface Report {

@@ -50,7 +50,7 @@ export function answerEvents(
       leave();
     },
   });
-  return new Response(stream, { headers: { ...headers, ...HEADERS } });
+  return new Response(stream, { headers: { ...headers, ...EVENT_HEADERS } });
 }
 
 /** Workers drop what a request does when its client leaves, and with it the turn that it has; this lets it end in order. */
@@ -65,7 +65,7 @@ function outliveClient(c: AppContext, work: Promise<void>): void {
   context.waitUntil(work);
 }
 
-const HEADERS = {
+export const EVENT_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-store',
   // Of nginx: do not collect the stream.

@@ -4,6 +4,7 @@ import { hasEnded, JOB_ID, jobAnswer } from '../jobs/job.ts';
 import type { JobView } from '../jobs/jobs.ts';
 import { linkedSignal } from '../linked-signal.ts';
 import { Problem } from '../problem.ts';
+import { EVENT_HEADERS } from './events.ts';
 import { followJob, jobsOf, resultResponse } from './job-answers.ts';
 import { representationOf } from './representation.ts';
 
@@ -27,6 +28,8 @@ export function jobHandlers(endpoint: Endpoint): { state: Handler; result: Handl
       const representation = representationOf(c.req.header('accept'), ['application/json', 'text/event-stream']);
       const view = await find(c);
       if (representation === 'application/json') return told(c, view);
+      // Nobody would read the events, nor leave them.
+      if (c.req.method === 'HEAD') return new Response(null, { headers: EVENT_HEADERS });
       const link = linkedSignal(c.req.raw.signal, endpoint.limits.timeoutMs);
       return followJob(c, jobsOf(endpoint), view.job.id, link);
     },

@@ -26,6 +26,7 @@ export interface LoadOptions {
 export interface LoadResults {
   readonly clients: number;
   readonly seconds: number;
+  readonly warmUpSeconds: number;
   readonly pictures: number;
   readonly refused: Readonly<Record<string, number>>;
   readonly wrong: number;
@@ -58,6 +59,7 @@ export async function load(options: LoadOptions): Promise<LoadResults> {
   return {
     clients: options.clients,
     seconds,
+    warmUpSeconds,
     pictures,
     refused,
     wrong,

@@ -1,4 +1,4 @@
-/** The whole benchmark: hosts one after another, so that none disturbs another, then pictures. Everything is in the report. */
+/** The whole benchmark: pictures, then hosts one after another, so that none disturbs another. Everything is in the report. */
 
 import { createRequire } from 'node:module';
 import { cpus, release, totalmem, type } from 'node:os';
@@ -62,7 +62,9 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     onProgress(`${what}: not measured: ${reason}`);
   };
   const reports: HostParts[] = [];
-  const around = {
+  if (subject.onnx.length === 0)
+    skip('onnxruntime-web on the whole network', 'it needs the checkpoint, not the published model');
+  const report = {
     format: 1,
     date: new Date().toISOString(),
     machine: {
@@ -76,9 +78,9 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     subject: subject.name,
     hosts: reports,
     absent,
+    ...(await measureAllPictures(options, skip)),
   } as const;
-  if (subject.onnx.length === 0)
-    skip('onnxruntime-web on the whole network', 'it needs the checkpoint, not the published model');
+  await onPart(report);
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const { name, make } of subject.onnx) files.set(name, await make());
   const server = await serveArtifacts(subject.store, files);
@@ -87,10 +89,10 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
       const host = await openOrSkip(kind, skip);
       if (host === undefined) continue;
       const isFirst = reports.length === 0;
-      const report: HostParts = { host: host.description, gemm: [], scaling: [] };
-      reports.push(report);
+      const parts: HostParts = { host: host.description, gemm: [], scaling: [] };
+      reports.push(parts);
       try {
-        await measureHost(report, host, server, options, { isFirst, onPart: () => onPart(around) });
+        await measureHost(parts, host, server, options, { isFirst, onPart: () => onPart(report) });
       } finally {
         await host.close();
       }
@@ -98,8 +100,6 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   } finally {
     await server.close();
   }
-  const report = { ...around, ...(await measureAllPictures(options, skip)) };
-  await onPart(report);
   return report;
 }
 

@@ -16,6 +16,8 @@ const kernels = [
 ];
 const columns = kernels.map(([module, bits]) => searchTiles(module, bits, ROUNDS));
 const cell = (column: number, row: number) => {
+  // Float products are not unrolled.
+  if (row >= columns[column].length) return '';
   const { gmacs } = columns[column][row];
   const best = Math.max(...columns[column].map((figure) => figure.gmacs));
   return gmacs === best ? `**${gmacs.toFixed(1)}**` : gmacs.toFixed(1);
@@ -23,13 +25,15 @@ const cell = (column: number, row: number) => {
 const lines = [
   '# Tiles of the matrix kernels',
   '',
-  `GMAC/s by rows of a tile of 8 columns: medians of ${ROUNDS} interleaved rounds, geometric mean over four layer shapes of PixArt,`,
+  `GMAC/s by rows of a tile of 8 columns, and by groups of four k in a turn of its loop: medians of ${ROUNDS} interleaved rounds, geometric mean over four layer shapes of PixArt,`,
   `192 rows, one thread. Node ${process.version.slice(1)}, ${cpus()[0].model.trim()}, ${new Date().toISOString().slice(0, 10)}, by \`npm run tune -- --save\`.`,
   'The best of each is bold; [tiles.ts](../../wasm-kernels/src/kernels/tiles.ts) has what is built.',
   '',
-  `| rows | ${kernels.map(([module, bits]) => `${module}, ${bits}-bit`).join(' | ')} |`,
-  `|---:|${kernels.map(() => '---:').join('|')}|`,
-  ...columns[0].map(({ mr }, row) => `| ${mr} | ${columns.map((_, column) => cell(column, row)).join(' | ')} |`),
+  `| rows | groups | ${kernels.map(([module, bits]) => `${module}, ${bits}-bit`).join(' | ')} |`,
+  `|---:|---:|${kernels.map(() => '---:').join('|')}|`,
+  ...columns[0].map(
+    ({ mr, unroll }, row) => `| ${mr} | ${unroll} | ${columns.map((_, column) => cell(column, row)).join(' | ')} |`,
+  ),
 ];
 console.log(lines.join('\n'));
 if (process.argv.includes('--save')) {

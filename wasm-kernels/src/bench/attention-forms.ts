@@ -11,7 +11,7 @@ import { exponential } from '../kernels/exponential.ts';
 import { gemmF32 } from '../kernels/gemm-f32.ts';
 import { forBytes, maxLanes, splat, sumLanes } from '../kernels/lanes.ts';
 import { transposePanels } from '../kernels/rows.ts';
-import { TILE_ROWS } from '../kernels/tiles.ts';
+import { FLOAT_ROWS } from '../kernels/tiles.ts';
 import type { KernelExports } from '../load.ts';
 
 /** Queries whose whole rows of scores are held. */
@@ -137,9 +137,7 @@ const FORMS = { 'rows of scores': rowsOfScores, 'blocks of keys': blocksOfKeys }
 export type AttentionForm = keyof typeof FORMS;
 
 function instantiate(relaxed: boolean, memory: WebAssembly.Memory): Kernels {
-  const gemm = relaxed
-    ? gemmF32('gemm_f32', RELAXED_TILE_ROWS, f32x4.relaxed_madd)
-    : gemmF32('gemm_f32', TILE_ROWS.float);
+  const gemm = relaxed ? gemmF32('gemm_f32', RELAXED_TILE_ROWS, f32x4.relaxed_madd) : gemmF32('gemm_f32', FLOAT_ROWS);
   const module = assembleModule([gemm, softmaxRows, transposePanels, softmaxBlock, addBlock]);
   return new WebAssembly.Instance(new WebAssembly.Module(module), { env: { memory } }).exports as unknown as Kernels;
 }

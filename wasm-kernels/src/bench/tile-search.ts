@@ -5,17 +5,16 @@
 import { assembleModule, type WasmFunction } from '../asm/function.ts';
 import { gemmF32 } from '../kernels/gemm-f32.ts';
 import { importsOf, type ModuleName } from '../kernels/index.ts';
-import { linearCodes, linearScratchBytes } from '../kernels/linear-codes.ts';
+import { type LinearTile, linearCodes, linearScratchBytes } from '../kernels/linear-codes.ts';
 import { exportsOf } from '../load.ts';
 
-export interface TileFigure {
-  /** Rows of the tile. */
-  readonly mr: number;
+export interface TileFigure extends LinearTile {
   /** Median over rounds of 10^9 multiply-adds a second, the geometric mean over shapes. */
   readonly gmacs: number;
 }
 
 const ROWS = [1, 2, 3, 4, 5, 6, 7, 8];
+const UNROLLS = [1, 2, 4];
 /** [outputs, inputs] of the layers of PixArt at width 384 and 1152. */
 const SHAPES = [
   [384, 384],
@@ -28,9 +27,12 @@ const MULTIPLY_ADDS_A_SAMPLE = 2e8;
 
 const NAME = 'product';
 
-function generate(module: ModuleName, mr: number): WasmFunction {
-  return module === 'float' ? gemmF32(NAME, mr) : linearCodes({ name: NAME, relaxed: module === 'relaxed', mr });
-}
+/** Of the generator of a module. */
+const tilesOf = (module: ModuleName): LinearTile[] =>
+  (module === 'float' ? [1] : UNROLLS).flatMap((unroll) => ROWS.map((mr) => ({ mr, unroll })));
+
+const generate = (module: ModuleName, tile: LinearTile): WasmFunction =>
+  module === 'float' ? gemmF32(NAME, tile.mr) : linearCodes({ name: NAME, relaxed: module === 'relaxed', tile });
 
 type Run = () => void;
 
@@ -38,14 +40,14 @@ type Run = () => void;
 function prepare(
   module: ModuleName,
   bits: 4 | 8 | 32,
-  mr: number,
+  tile: LinearTile,
   n: number,
   k: number,
   memory: WebAssembly.Memory,
 ): Run {
   const compile = (bytes: Uint8Array<ArrayBuffer>) => new WebAssembly.Module(bytes);
   const imports = importsOf(module);
-  const modules = [compile(assembleModule(imports)), compile(assembleModule([generate(module, mr)], { imports }))];
+  const modules = [compile(assembleModule(imports)), compile(assembleModule([generate(module, tile)], { imports }))];
   const exported: Record<string, unknown> = { ...exportsOf(modules, memory) };
   const product = exported[NAME] as (...parameters: number[]) => void;
   const a = 1024;
@@ -62,11 +64,12 @@ function prepare(
 
 export function searchTiles(module: ModuleName, bits: 4 | 8 | 32, rounds: number): TileFigure[] {
   const memory = new WebAssembly.Memory({ initial: 256 });
-  const logs = ROWS.map(() => 0);
+  const tiles = tilesOf(module);
+  const logs = tiles.map(() => 0);
   for (const [n, k] of SHAPES) {
-    const runs = ROWS.map((mr) => prepare(module, bits, mr, n, k, memory));
+    const runs = tiles.map((tile) => prepare(module, bits, tile, n, k, memory));
     const turns = Math.ceil(MULTIPLY_ADDS_A_SAMPLE / (M * n * k));
-    const samples = ROWS.map((): number[] => []);
+    const samples = tiles.map((): number[] => []);
     for (let round = -1; round < rounds; round++) {
       for (const [t, run] of runs.entries()) {
         const start = performance.now();
@@ -79,5 +82,5 @@ export function searchTiles(module: ModuleName, bits: 4 | 8 | 32, rounds: number
       logs[t] += Math.log(values.sort((x, y) => x - y)[Math.floor(values.length / 2)]) / SHAPES.length;
     }
   }
-  return ROWS.map((mr, t) => ({ mr, gmacs: Math.exp(logs[t]) }));
+  return tiles.map((tile, t) => ({ ...tile, gmacs: Math.exp(logs[t]) }));
 }

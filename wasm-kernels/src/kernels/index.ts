@@ -8,7 +8,7 @@ import { gemmF32 } from './gemm-f32.ts';
 import { linearCodes } from './linear-codes.ts';
 import { rotateRows } from './rotate.ts';
 import * as rows from './rows.ts';
-import { TILE_ROWS } from './tiles.ts';
+import { FLOAT_ROWS, LINEAR_TILES } from './tiles.ts';
 import { unpackCodes } from './unpack-codes.ts';
 
 /** How the integer product is computed. `simd` runs wherever WebAssembly SIMD does. */
@@ -20,7 +20,7 @@ export const MODULES = ['float', ...VARIANTS] as const;
 export type ModuleName = (typeof MODULES)[number];
 
 const floatKernels: readonly WasmFunction[] = [
-  gemmF32('gemm_f32', TILE_ROWS.float),
+  gemmF32('gemm_f32', FLOAT_ROWS),
   rows.normModulateRows,
   rows.normModulateQuantizeRows,
   rows.geluRows,
@@ -41,10 +41,10 @@ const floatKernels: readonly WasmFunction[] = [
 ];
 
 const linearKernels: Record<Variant, readonly WasmFunction[]> = {
-  simd: [linearCodes({ name: 'linear_u7', relaxed: false, mr: TILE_ROWS.simd })],
+  simd: [linearCodes({ name: 'linear_u7', relaxed: false, tile: LINEAR_TILES.simd })],
   relaxed: [
-    linearCodes({ name: 'linear_u7', relaxed: true, mr: TILE_ROWS.relaxed }),
-    linearCodes({ name: 'linear_u8_nibbles', relaxed: true, nibbles: true, mr: TILE_ROWS.relaxed }),
+    linearCodes({ name: 'linear_u7', relaxed: true, tile: LINEAR_TILES.relaxed }),
+    linearCodes({ name: 'linear_u8_nibbles', relaxed: true, nibbles: true, tile: LINEAR_TILES.relaxed }),
     dotProbe,
   ],
 };

@@ -35,8 +35,14 @@ export interface LinearOptions {
   readonly relaxed: boolean;
   /** The product of high halves, then that of low ones: for codes beyond 127 where the relaxed dot cannot take them. */
   readonly nibbles?: boolean;
-  /** Rows of a tile, at most 8. */
+  readonly tile: LinearTile;
+}
+
+export interface LinearTile {
+  /** Rows, at most 8. */
   readonly mr: number;
+  /** Groups of four k in a turn of the loop, a power of two: each turn moves a pointer for every row. */
+  readonly unroll: number;
 }
 
 const TAIL_ROW_BYTES = 32;
@@ -51,7 +57,7 @@ export function linearScratchBytes(m: number, groups: number): number {
 
 const PARAMETERS = Array.from({ length: 14 }, () => 'i32' as const);
 
-export function linearCodes({ name, relaxed, nibbles = false, mr }: LinearOptions) {
+export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll } }: LinearOptions) {
   return defineFunction(
     name,
     PARAMETERS,
@@ -64,26 +70,34 @@ export function linearCodes({ name, relaxed, nibbles = false, mr }: LinearOption
       const x = local('v128');
       const y = [local('v128'), local('v128')] as const;
 
-      /** Adds the products of all groups of four k: two loads of weights a group, one of activations a row. */
+      const halves = relaxed ? [0] : [0, 1];
+      const rowStep = 4 * halves.length;
+      const panelStep = 32 * halves.length;
+      /** `k` turns of `many` groups of four k: two loads of weights a group, one of activations a row. */
+      const turns = (many: number): Statement =>
+        doWhile(
+          [
+            ...Array.from({ length: many * halves.length }, (_, part) => [
+              ...y.map((register, side) => register.set(v128.load(b, 32 * part + 16 * side))),
+              ...tileRows.flatMap((r) => [
+                x.set(v128.load32_splat(pointers[r], 4 * part)),
+                ...acc[r].map((sum, side) => sum.set(multiplyAdd(relaxed, sum, x, y[side]))),
+              ]),
+            ]).flat(),
+            ...pointers.map((pointer) => pointer.set(i32.add(pointer, i32.const(many * rowStep)))),
+            b.set(i32.add(b, i32.const(many * panelStep))),
+          ],
+          decrement(k),
+        );
+
+      /** Adds the products of all groups. */
       const products = (): Statement[] => [
         ...tileRows.map((r) =>
           pointers[r].set(r === 0 ? i32.add(a, i32.mul(i, rowBytes)) : i32.add(pointers[r - 1], rowBytes)),
         ),
-        k.set(groups),
-        doWhile(
-          [
-            ...(relaxed ? [0] : [0, 1]).flatMap((half) => [
-              ...y.map((register, side) => register.set(v128.load(b, 32 * half + 16 * side))),
-              ...tileRows.flatMap((r) => [
-                x.set(v128.load32_splat(pointers[r], 4 * half)),
-                ...acc[r].map((sum, side) => sum.set(multiplyAdd(relaxed, sum, x, y[side]))),
-              ]),
-            ]),
-            ...pointers.map((pointer) => pointer.set(i32.add(pointer, i32.const(relaxed ? 4 : 8)))),
-            b.set(i32.add(b, i32.const(relaxed ? 32 : 64))),
-          ],
-          decrement(k),
-        ),
+        k.set(i32.shr_u(groups, i32.const(Math.log2(unroll)))),
+        when(k, [turns(unroll)]),
+        ...(unroll === 1 ? [] : [k.set(i32.and(groups, i32.const(unroll - 1))), when(k, [turns(1)])]),
       ];
 
       const tile: Statement[] = [

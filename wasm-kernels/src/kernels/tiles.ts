@@ -1,7 +1,14 @@
 /**
- * Rows of the tiles of the matrix kernels, all 8 columns wide: the best of `npm run tune`, whose figures are in
- * docs/bench/tiles.md. Where a product and a sum are two instructions, their temporary costs two rows of accumulators.
+ * Tiles of the matrix kernels, all 8 columns wide: the best of `npm run tune`, whose figures are in docs/bench/tiles.md.
+ * Where a product and a sum are two instructions, their temporary costs two rows of accumulators.
  */
-import type { ModuleName } from './index.ts';
+import type { Variant } from './index.ts';
+import type { LinearTile } from './linear-codes.ts';
 
-export const TILE_ROWS: Readonly<Record<ModuleName, number>> = { float: 4, simd: 4, relaxed: 6 };
+export const LINEAR_TILES: Readonly<Record<Variant, LinearTile>> = {
+  simd: { mr: 4, unroll: 1 },
+  relaxed: { mr: 6, unroll: 4 },
+};
+
+/** Rows of a tile of the float product. */
+export const FLOAT_ROWS = 4;

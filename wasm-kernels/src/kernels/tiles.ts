@@ -6,7 +6,7 @@ import type { Variant } from './index.ts';
 import type { LinearTile } from './linear-codes.ts';
 
 export const LINEAR_TILES: Readonly<Record<Variant, LinearTile>> = {
-  simd: { mr: 4, unroll: 1 },
+  simd: { mr: 4, unroll: 2 },
   relaxed: { mr: 6, unroll: 4 },
 };
 

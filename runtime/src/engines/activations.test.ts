@@ -6,8 +6,10 @@ import { compileKernels } from '@edge-dit/wasm-kernels/assemble';
 import { panelsFromCodes } from '../format/encodings.ts';
 import { Meter } from '../meter.ts';
 import { gaussianNoise } from '../noise.ts';
+import { nodeGpu } from '../testing/node-gpu.ts';
 import type { ActivationBits, Engine, LinearSource, Operand } from './engine.ts';
 import { openWasmEngine } from './open-wasm.ts';
+import { openWebGpuEngine } from './open-webgpu.ts';
 import { ReferenceEngine } from './reference.ts';
 
 const modules = await compileKernels();
@@ -51,14 +53,34 @@ const input = (e: Engine, inFeatures: number, rows = 5) =>
     [rows, inFeatures],
   );
 
-for (const variant of supportedVariants()) {
-  const open = async () => (await openWasmEngine(modules, new Meter(), variant)).engine;
+interface EngineUnderTest {
+  readonly name: string;
+  readonly open: () => Promise<Engine>;
+  /** Inputs of layers; every number is kernels to compile on a GPU, slowly on a software one. */
+  readonly sizes: readonly number[];
+  /** Why it cannot run here. */
+  readonly skip?: string;
+}
 
-  describe(`activations of the wasm engine, ${variant}`, () => {
+const gpu = await nodeGpu();
+let onGpu: Promise<Engine> | undefined;
+const openGpu = () =>
+  (onGpu ??= openWebGpuEngine(new Meter(2 ** 30), { gpu: gpu as GPU }).then(({ engine }) => engine));
+const engines: EngineUnderTest[] = [
+  ...supportedVariants().map((variant) => ({
+    name: `wasm, ${variant}`,
+    open: async () => (await openWasmEngine(modules, new Meter(), variant)).engine,
+    sizes: [4, 48, 64, 384, 1152, 1536],
+  })),
+  { name: 'webgpu', open: openGpu, sizes: [64, 384], skip: typeof gpu === 'string' ? gpu : undefined },
+];
+
+for (const { name, open, sizes, skip } of engines) {
+  describe(`activations of the engine ${name}`, { skip }, () => {
     for (const activationBits of [4, 5, 6, 7, 8] as const) {
       it(`${activationBits} bits: the reference's, rotated or not, balanced or not`, async () => {
         const [engine, reference] = [await open(), new ReferenceEngine()];
-        for (const inFeatures of [4, 48, 64, 384, 1152, 1536]) {
+        for (const inFeatures of sizes) {
           for (const balanced of [false, true]) {
             for (const rotation of [undefined, 5]) {
               const source = layer({ inFeatures, activationBits, balanced, rotation });
@@ -98,6 +120,8 @@ for (const variant of supportedVariants()) {
 
     it('a form holds its memory once', async () => {
       const engine = await open();
+      // Marks of a GPU count its buffers.
+      if (engine.name === 'webgpu') return;
       const make = () => engine.linear(layer({ inFeatures: 1152, rotation: 5, balanced: true }));
       const marks = [engine.mark()];
       for (let i = 0; i < 3; i++) {

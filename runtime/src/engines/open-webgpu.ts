@@ -29,6 +29,8 @@ export interface OpenedWebGpu extends OpenedEngine {
   readonly adapter: string;
   /** Since the last call, with `timed`. */
   takeTimings(): Timing[];
+  /** Another `timed` from the next step on, where there was one. */
+  time(timed: Timed): void;
 }
 
 const LANGUAGE_FEATURE = 'packed_4x8_integer_dot_product';
@@ -59,8 +61,8 @@ export async function openWebGpuEngine(meter: Meter, options: WebGpuOptions = {}
     throw cause;
   }
   queue.takeTimings();
-  const takeTimings = () => queue.takeTimings();
-  if (failure === undefined) return { engine, notes, close, gpu, device, adapter, takeTimings };
+  const times = { takeTimings: () => queue.takeTimings(), time: (timed: Timed) => queue.time(timed) };
+  if (failure === undefined) return { engine, notes, close, gpu, device, adapter, ...times };
   close();
   throw new EdgeDitError('engine-unavailable', `webgpu: ${adapter} failed its self-test (${failure})`);
 }

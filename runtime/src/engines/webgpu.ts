@@ -29,7 +29,7 @@ import {
   type Place,
 } from './webgpu/multiply.ts';
 import { rotateKernel } from './webgpu/rotate.ts';
-import { rowKernel } from './webgpu/row-passes.ts';
+import { rotatesInside, rowKernel } from './webgpu/row-passes.ts';
 
 interface GpuTensor extends Tensor, Place {}
 
@@ -244,15 +244,16 @@ export class WebGpuEngine implements Engine {
     return known;
   }
 
-  /** The operand as rows of codes, its pass fused with the quantization where no rotation comes between them. */
+  /** The operand as rows of codes, its pass, rotation and quantization in one kernel where the row has room in workgroup memory. */
   #quantize({ source, pass }: Operand, form: ActivationForm): GpuRows {
     const { rows, channels } = this.#vectorized(source);
     const room = Math.ceil(rows / ROW_ROOM) * ROW_ROOM;
     const words = Math.ceil(channels / 4 / ROW_WORDS) * ROW_WORDS;
     const buffer = this.#memory.activations(16 * room + 4 * room * words);
     const codes = { buffer, words, codesAt: room };
-    if (form.rotation) {
-      const rotated = this.#rotate(this.#pass({ source, pass }), form.rotation);
+    const { rotation } = form;
+    if (rotation && !rotatesInside(channels, rotation.order, this.#host.limits)) {
+      const rotated = this.#rotate(this.#pass({ source, pass }), rotation);
       this.#runRows(rotated, { kind: 'none' }, buffer, { form: { key: '', steps: form.steps }, codes });
     } else this.#runRows(source, pass, buffer, { form, codes });
     return codes;
@@ -279,15 +280,18 @@ export class WebGpuEngine implements Engine {
     const x = asGpu(source);
     const { modulation } = pass.kind === 'norm' ? pass : {};
     const { form, codes } = quantized ?? {};
+    const { rotation } = form ?? {};
+    const factors = rotation?.factors ?? form?.factors;
     const kernel = rowKernel({
       pass: pass.kind,
       modulated: modulation !== undefined,
       to: form ? 'codes' : 'float',
-      factors: form?.factors !== undefined,
+      factors: factors !== undefined,
+      rotation: rotation?.order,
       channels,
     });
     const [shift, scale] = modulation ? [asGpu(modulation.shift), asGpu(modulation.scale)] : [];
-    const buffers = [x.buffer, shift?.buffer, scale?.buffer, form?.factors, out].filter(
+    const buffers = [x.buffer, shift?.buffer, scale?.buffer, factors, rotation?.flips, out].filter(
       (buffer) => buffer !== undefined,
     );
     const vectors = shift &&
@@ -299,7 +303,8 @@ export class WebGpuEngine implements Engine {
       };
     const eps = pass.kind === 'norm' ? pass.eps : 0;
     const coded = codes && form && { codesAt: codes.codesAt, words: codes.words, steps: form.steps };
-    const parameters = { rows, xAt: x.at, xStride: x.stride, eps, ...vectors, ...coded };
+    const rotated = rotation?.scale ?? 1;
+    const parameters = { rows, xAt: x.at, xStride: x.stride, eps, rotated, ...vectors, ...coded };
     this.#dispatch(kernel, buffers, parameters, rowGroups(rows));
   }
 

@@ -18,15 +18,15 @@ function forEachValue(
   const { batch, frames, channels, height, width, patch } = grid;
   const [rows, columns] = [height / patch, width / patch];
   const size = channels * patch * patch;
-  for (let b = 0; b < batch; b++) {
-    for (let f = 0; f < frames; f++) {
+  for (let image = 0; image < batch * frames; image++) {
+    const [b, f] = [Math.floor(image / frames), image % frames];
+    for (let token = 0; token < rows * columns; token++) {
+      const [top, left] = [Math.floor(token / columns) * patch, (token % columns) * patch];
+      const value = (image * rows * columns + token) * size;
       for (let c = 0; c < channels; c++) {
-        for (let y = 0; y < height; y++) {
-          for (let x = 0; x < width; x++) {
-            const token = ((b * frames + f) * rows + Math.floor(y / patch)) * columns + Math.floor(x / patch);
-            const pixel = (((b * channels + c) * frames + f) * height + y) * width + x;
-            visit(pixel, token * size + patchIndex(c, y % patch, x % patch));
-          }
+        for (let py = 0; py < patch; py++) {
+          const pixel = (((b * channels + c) * frames + f) * height + top + py) * width + left;
+          for (let px = 0; px < patch; px++) visit(pixel + px, value + patchIndex(c, py, px));
         }
       }
     }

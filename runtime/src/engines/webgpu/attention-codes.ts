@@ -10,13 +10,20 @@
 import { divisorNear } from './attention-float.ts';
 import { dots } from './codes.ts';
 import { range } from './gemm-tile.ts';
-import { defineKernel, type Kernel, kernelName } from './kernel.ts';
+import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
 import { DIVIDE, LEAST_RANGE } from './row-passes.ts';
 
 export const HEAD_THREADS = 64;
 
+interface HeadRows {
+  readonly depth: number;
+  readonly kind: 'queries' | 'keys';
+}
+
 /** Codes of rows of a head, a thread a row: queries as activations are, keys as weights, less 128. */
-export function headRows(depth: number, kind: 'queries' | 'keys'): Kernel {
+export const headRows = kernelFamily(defineHeadRows);
+
+function defineHeadRows({ depth, kind }: HeadRows): Kernel {
   const fours = depth / 4;
   const queries = kind === 'queries';
   const code = queries
@@ -171,7 +178,9 @@ export function codedAttentionShape(depth: number, bytes: number): Omit<CodedAtt
   return shape(1);
 }
 
-export function codedAttention(options: CodedAttention): Kernel {
+export const codedAttention = kernelFamily(defineCodedAttention);
+
+function defineCodedAttention(options: CodedAttention): Kernel {
   const { depth, across, down, queries, keys, biased, packed } = options;
   const threads = across * down;
   const [rows, block] = [down * queries, across * keys];

@@ -54,7 +54,7 @@ interface Sizes {
 function attendFloats(tensors: AttentionTensors, sizes: Sizes, bias: GPUBuffer | undefined, host: AttentionHost): void {
   const { q, k, v, out } = tensors;
   const { batch, tokens, keys, depth, heads } = sizes;
-  const shape = floatAttentionShape(depth, host.limits.maxComputeWorkgroupStorageSize);
+  const shape = floatAttentionShape(depth, host.limits.maxComputeWorkgroupStorageSize, batch * heads * tokens, keys);
   const kernel = floatAttention({ depth, ...shape, biased: bias !== undefined });
   const parameters = {
     tokens,
@@ -78,7 +78,7 @@ function attendCodes(tensors: AttentionTensors, sizes: Sizes, bias: GPUBuffer | 
     // The scale of the scores is part of the keys'.
     const parameters = { count: rows, tokens: count, heads, xAt: source.at / 4, scale: 1 / Math.sqrt(depth) };
     const groups = rowGroups(Math.ceil(rows / HEAD_THREADS));
-    host.dispatch(headRows(depth, kind), [source.buffer, ...buffers], parameters, groups);
+    host.dispatch(headRows({ depth, kind }), [source.buffer, ...buffers], parameters, groups);
     return buffers;
   };
   const queries = coded(q, 'queries', tokens);

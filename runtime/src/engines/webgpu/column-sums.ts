@@ -2,7 +2,7 @@
 import type { CodeBits } from '../engine.ts';
 import { dots, groupElements, panelType, returnRecord, signedColumns, wordsOfElement } from './codes.ts';
 import { range } from './gemm-tile.ts';
-import { defineKernel, type Kernel, kernelName } from './kernel.ts';
+import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
 
 export interface ColumnSums {
   readonly bits: CodeBits;
@@ -13,7 +13,9 @@ export interface ColumnSums {
 /** Threads that share a panel. */
 const THREADS = 32;
 
-export function columnSums(options: ColumnSums): Kernel {
+export const columnSums = kernelFamily(defineColumnSums);
+
+function defineColumnSums(options: ColumnSums): Kernel {
   const { bits, grouped, packed } = options;
   const words = wordsOfElement(bits);
   const columns = signedColumns(bits, (i) => `e${i}`, grouped ? 'record' : undefined);

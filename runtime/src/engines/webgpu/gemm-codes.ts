@@ -20,7 +20,7 @@ import {
   tileMemory,
   tileThreads,
 } from './gemm-tile.ts';
-import { defineKernel, type Kernel, kernelName } from './kernel.ts';
+import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
 
 /** Words to a multiple of which rows of codes are padded: no step of a tile goes beyond. */
 export const ROW_WORDS = 16;
@@ -41,7 +41,9 @@ export interface CodesGemm {
   readonly aligned: boolean;
 }
 
-export function codesGemm(options: CodesGemm): Kernel {
+export const codesGemm = kernelFamily(defineCodesGemm);
+
+function defineCodesGemm(options: CodesGemm): Kernel {
   const { bits, packed, shape, layers, into, aligned } = options;
   const element = panelType(bits);
   const out = aligned ? 'vec4<f32>' : 'f32';
@@ -135,13 +137,13 @@ function panelOperand({ bits, grouped, shape }: CodesGemm): TileOperand {
       const groups = `r${suffix} = weightVector(p.groupsAt + ${record} * ${4 / words}u);`;
       return `{ ${from} ${loads.join(' ')} ${grouped ? groups : ''} }`;
     },
-    store: (suffix, index, memory, base, stride) => {
+    store: (suffix, index, at) => {
       const { panel, four } = item(index);
       const columns = signedColumns(bits, (i) => `w${suffix}_${i}`, grouped ? `r${suffix}` : undefined);
       return range(2)
         .map((half) => {
-          const at = `${base} + ${four} * ${stride}u + ${panel} * 2u + ${half}u`;
-          return `${memory}[${at}] = vec4<u32>(${columns.slice(4 * half, 4 * half + 4).join(', ')});`;
+          const values = columns.slice(4 * half, 4 * half + 4).join(', ');
+          return `${at(four, `${panel} * 2u + ${half}u`)} = vec4<u32>(${values});`;
         })
         .join(' ');
     },

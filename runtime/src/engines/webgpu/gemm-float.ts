@@ -16,7 +16,7 @@ import {
   tileMemory,
   tileThreads,
 } from './gemm-tile.ts';
-import { defineKernel, type Kernel, kernelName } from './kernel.ts';
+import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
 
 export interface FloatGemm {
   readonly weight: 'f32' | CodeBits;
@@ -29,7 +29,9 @@ export interface FloatGemm {
   readonly vectors: boolean;
 }
 
-export function floatGemm(options: FloatGemm): Kernel {
+export const floatGemm = kernelFamily(defineFloatGemm);
+
+function defineFloatGemm(options: FloatGemm): Kernel {
   const { weight, shape, into, aligned, vectors } = options;
   const out = aligned ? 'vec4<f32>' : 'f32';
   const coded = typeof weight === 'number';
@@ -136,7 +138,7 @@ function panelOperand({ grouped, shape }: FloatGemm, bits: CodeBits): TileOperan
         inside${suffix} = four < p.fours;
         ${loads.join(' ')} ${grouped ? `r${suffix} = panelVector(p.groupsAt + ${record} * ${4 / words}u);` : ''} }`;
     },
-    store: (suffix, index, memory, base, stride) => {
+    store: (suffix, index, at) => {
       const columns = signedColumns(bits, (i) => `w${suffix}_${i}`, grouped ? `r${suffix}` : undefined);
       const panel = `(${index} / ${fours}u)`;
       const records = range(8).map((n) => {
@@ -146,8 +148,8 @@ function panelOperand({ grouped, shape }: FloatGemm, bits: CodeBits): TileOperan
       const stores = range(4).flatMap((c) =>
         range(2).map((half) => {
           const values = range(4).map((n) => `weightOf(q${4 * half + n}, ${c}u, n${4 * half + n})`);
-          const at = `${base} + ((${index} % ${fours}u) * 4u + ${c}u) * ${stride}u + ${panel} * 2u + ${half}u`;
-          return `${memory}[${at}] = select(vec4<f32>(), vec4<f32>(${values.join(', ')}), inside${suffix});`;
+          const place = at(`(${index} % ${fours}u) * 4u + ${c}u`, `${panel} * 2u + ${half}u`);
+          return `${place} = select(vec4<f32>(), vec4<f32>(${values.join(', ')}), inside${suffix});`;
         }),
       );
       return `{ ${records.join(' ')} ${stores.join(' ')} }`;

@@ -21,9 +21,12 @@ export interface TileOperand {
   readonly items: number;
   readonly declare: (suffix: string) => string;
   readonly load: (suffix: string, item: string) => string;
-  /** Stores them: to `memory`, a WGSL array of vec4, from index `base` on, values of one depth `stride` apart. */
-  readonly store: (suffix: string, item: string, memory: string, base: string, stride: number) => string;
+  /** Stores them; `at` gives the place of four of one depth, by the depth and their number. */
+  readonly store: (suffix: string, item: string, at: TilePlace) => string;
 }
+
+/** WGSL of a vec4 in workgroup memory. */
+export type TilePlace = (depth: string, four: string) => string;
 
 export interface TileProgram {
   readonly shape: TileShape;
@@ -54,10 +57,13 @@ const place = (i: number, threads: number, thread: string) =>
 export const tileRow = (shape: TileShape, i: number) => place(i, shape.rows / shape.threadRows, 'ty');
 export const tileColumn = (shape: TileShape, j: number) => place(j, shape.columns / shape.threadColumns, 'tx');
 
-/** Declarations of workgroup memory. */
+/**
+ * Declarations of workgroup memory. By depth and then by place: hosts hold every index within its array, and of two indices
+ * one does not change in the loop and the other is seen to be small, so that nothing of that is left in the loop.
+ */
 export function tileMemory({ shape, scalar }: TileProgram): string {
   const array = (name: string, values: number) =>
-    `var<workgroup> ${name}: array<vec4<${scalar}>, ${2 * shape.depth * strideOf(values)}>;`;
+    `var<workgroup> ${name}: array<array<vec4<${scalar}>, ${strideOf(values)}>, ${2 * shape.depth}>;`;
   return [array('tileA', shape.rows), array('tileB', shape.columns)].join('\n');
 }
 
@@ -68,7 +74,6 @@ export function tileMemory({ shape, scalar }: TileProgram): string {
 export function tileLoop({ shape, sum, a, b, multiply }: TileProgram): string {
   const { rows, columns, threadRows, threadColumns, depth } = shape;
   const threads = tileThreads(shape);
-  const [strideA, strideB] = [strideOf(rows), strideOf(columns)];
   const each = (operand: TileOperand, name: string, code: (suffix: string, item: string) => string) =>
     range(Math.ceil(operand.items / threads)).map((i) => {
       const item = i === 0 ? 't' : `(t + ${i * threads}u)`;
@@ -80,12 +85,16 @@ export function tileLoop({ shape, sum, a, b, multiply }: TileProgram): string {
     ...range(Math.ceil(b.items / threads)).map((i) => b.declare(`B${i}`)),
   ];
   const load = [...each(a, 'A', a.load), ...each(b, 'B', b.load)];
+  const placeIn =
+    (memory: string, half: string): TilePlace =>
+    (k, four) =>
+      `${memory}[${half} * ${depth}u + ${k}][${four}]`;
   const store = (half: string) => [
-    ...each(a, 'A', (suffix, item) => a.store(suffix, item, 'tileA', `${half} * ${depth * strideA}u`, strideA)),
-    ...each(b, 'B', (suffix, item) => b.store(suffix, item, 'tileB', `${half} * ${depth * strideB}u`, strideB)),
+    ...each(a, 'A', (suffix, item) => a.store(suffix, item, placeIn('tileA', half))),
+    ...each(b, 'B', (suffix, item) => b.store(suffix, item, placeIn('tileB', half))),
   ];
-  const vectors = (name: string, count: number, per: number, base: string) =>
-    range(count / 4).map((i) => `let ${name}${i} = tile${name.toUpperCase()}[${base} + ${i * per}u];`);
+  const vectors = (name: string, count: number, per: number, thread: string) =>
+    range(count / 4).map((i) => `let ${name}${i} = tile${name.toUpperCase()}[at][${thread} + ${i * per}u];`);
   const part = (name: string, i: number) => `${name}${i >> 2}.${'xyzw'[i & 3]}`;
   const products = range(threadRows).flatMap((i) =>
     range(threadColumns).map((j) => multiply(`s${i}_${j}`, part('a', i), part('b', j))),
@@ -109,10 +118,9 @@ export function tileLoop({ shape, sum, a, b, multiply }: TileProgram): string {
     }
     let half = step & 1u;
     for (var k = 0u; k < ${depth}u; k++) {
-      let atA = (half * ${depth}u + k) * ${strideA}u + ty;
-      let atB = (half * ${depth}u + k) * ${strideB}u + tx;
-      ${vectors('a', threadRows, rows / threadRows, 'atA').join(' ')}
-      ${vectors('b', threadColumns, columns / threadColumns, 'atB').join(' ')}
+      let at = half * ${depth}u + k;
+      ${vectors('a', threadRows, rows / threadRows, 'ty').join(' ')}
+      ${vectors('b', threadColumns, columns / threadColumns, 'tx').join(' ')}
       ${products.join('\n      ')}
     }
     if (more) {
@@ -135,12 +143,12 @@ export function rowOperand(
     items: extent * fours,
     declare: (suffix) => `var v${suffix}: vec4<${scalar}>;`,
     load: (suffix, item) => `v${suffix} = ${fetch(`(${item} / ${fours}u)`, `(k0 + (${item} % ${fours}u) * 4u)`)};`,
-    store: (suffix, item, memory, base, stride) => {
+    store: (suffix, item, at) => {
       const row = `(${item} / ${fours}u)`;
       return range(4)
         .map((c) => {
-          const at = `${base} + ((${item} % ${fours}u) * 4u + ${c}u) * ${stride}u + ${row} / 4u`;
-          return `${memory}[${at}][${row} % 4u] = v${suffix}.${'xyzw'[c]};`;
+          const four = at(`(${item} % ${fours}u) * 4u + ${c}u`, `${row} / 4u`);
+          return `${four}[${row} % 4u] = v${suffix}.${'xyzw'[c]};`;
         })
         .join(' ');
     },

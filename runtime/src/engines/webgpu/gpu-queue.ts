@@ -33,7 +33,7 @@ export class GpuQueue {
   readonly device: GPUDevice;
   readonly #pipelines: Pipelines;
   readonly #timer: PassTimer | undefined;
-  readonly #apart: boolean;
+  #apart: boolean;
   #commands: (Dispatch | Upload)[] = [];
   /** Parameters of the recorded dispatches. */
   #slots = new Uint32Array(LEAST_SLOTS * SLOT_WORDS);
@@ -116,6 +116,11 @@ export class GpuQueue {
     const run = this.#turn.then(() => this.#run(commands, slots, doomed, { buffer, at, bytes }));
     this.#turn = run.catch(() => {});
     return run;
+  }
+
+  /** From the next step on, with what the constructor was told of times. */
+  time(timed: Timed): void {
+    this.#apart = this.#timer !== undefined && timed === 'dispatches';
   }
 
   /** Of the passes since the last call, by the names of their first kernels: with `timed` only. */

@@ -61,3 +61,16 @@ export const kernelName = (family: string, options: Readonly<Record<string, unkn
   `${family} ${Object.entries(options)
     .map(([key, value]) => `${key}=${value}`)
     .join(' ')}`;
+
+/** Makes each kernel of a family once: texts are long, and a network asks for the same few in every layer. */
+export function kernelFamily<Options extends object>(
+  define: (options: Options) => Kernel,
+): (options: Options) => Kernel {
+  const made = new Map<string, Kernel>();
+  return (options) => {
+    const key = JSON.stringify(options);
+    const known = made.get(key) ?? define(options);
+    made.set(key, known);
+    return known;
+  };
+}

@@ -2,7 +2,7 @@
  * The Hadamard rotation of rows, with the format's order of operations and so its bits: a workgroup a row, which it holds
  * in workgroup memory, or in the output where it does not fit there.
  */
-import { defineKernel, type Kernel, kernelName } from './kernel.ts';
+import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
 
 export interface RotateKernel {
   readonly channels: number;
@@ -13,7 +13,9 @@ export interface RotateKernel {
 
 const THREADS = 128;
 
-export function rotateKernel(options: RotateKernel): Kernel {
+export const rotateKernel = kernelFamily(defineRotateKernel);
+
+function defineRotateKernel(options: RotateKernel): Kernel {
   const { channels, order, inside } = options;
   const block = channels / order;
   const each = Math.ceil(channels / THREADS);

@@ -3,7 +3,7 @@
  * token. Codes are what the format says, bit for bit: no step of theirs is left to how a device rounds a division.
  */
 import { range } from './gemm-tile.ts';
-import { defineKernel, type Kernel, kernelName } from './kernel.ts';
+import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
 
 export type RowPass = 'none' | 'gelu' | 'silu' | 'norm';
 
@@ -14,9 +14,17 @@ export interface RowKernel {
   readonly to: 'float' | 'codes';
   /** Of codes: x times factors [channels] first. */
   readonly factors: boolean;
+  /** Of codes: a Hadamard rotation of this order first, by factors that have its signs. */
+  readonly rotation?: number;
   /** A multiple of 4. */
   readonly channels: number;
 }
+
+/** Rotations of so many channels and such an order can be part of the pass; else a kernel of their own comes before. */
+export const rotatesInside = (channels: number, order: number, limits: GPUSupportedLimits): boolean =>
+  (channels / order) % 4 === 0 && 4 * channels + REDUCTION_BYTES <= limits.maxComputeWorkgroupStorageSize;
+
+const REDUCTION_BYTES = 8192;
 
 /** x / (1 + exp(-slope (x + 0.044715 x^3))), the tanh form of GELU without its cancellation; the argument is held where exp is finite. */
 const SLOPE = 2 * Math.sqrt(2 / Math.PI);
@@ -69,8 +77,10 @@ fn ${name}(t: u32, mine: ${type}) -> ${type} {
   return ${name}Parts[0];
 }`;
 
-export function rowKernel(options: RowKernel): Kernel {
-  const { pass, modulated, to, factors, channels } = options;
+export const rowKernel = kernelFamily(defineRowKernel);
+
+function defineRowKernel(options: RowKernel): Kernel {
+  const { pass, modulated, to, factors, rotation, channels } = options;
   const threads = threadsOf(channels);
   const vectors = channels / 4;
   const each = Math.ceil(vectors / threads);
@@ -105,14 +115,18 @@ export function rowKernel(options: RowKernel): Kernel {
       ...(modulated ? { shiftAt: 'u32', scaleAt: 'u32', vectorStride: 'u32', rowsOfVector: 'u32' } : {}),
       ...(pass === 'norm' ? { eps: 'f32' } : {}),
       ...(codes ? { codesAt: 'u32', words: 'u32', steps: 'f32' } : {}),
+      ...(rotation ? { rotated: 'f32' } : {}),
     },
     buffers: {
       x: 'array<vec4<f32>>',
       ...(modulated ? { shift: 'array<vec4<f32>>', scale: 'array<vec4<f32>>' } : {}),
       ...(factors ? { factors: 'array<vec4<f32>>' } : {}),
+      /** [order, order]: the sign bit where the matrix has -1. */
+      ...(rotation ? { flips: 'array<u32>' } : {}),
       out: codes ? 'rw array<u32>' : 'rw array<vec4<f32>>',
     },
     body: `
+${rotation ? `var<workgroup> line: array<vec4<f32>, ${vectors}>;` : ''}
 ${pass === 'norm' ? reduction(threads, 'total', 'f32', (a, b) => `${a} + ${b}`) : ''}
 ${codes ? CODES + reduction(threads, 'extent', 'vec2<f32>', (a, b) => `max(${a}, ${b})`) : ''}
 ${codes ? reduction(threads, 'count', 'i32', (a, b) => `${a} + ${b}`) : ''}
@@ -146,11 +160,12 @@ fn stepOf(low: f32, high: f32, steps: f32, least: f32) -> Step {
 /** Codes of the thread's vectors, four to a word, zeros beyond the row, and the row's record. */
 function toCodes(
   forEach: (body: (v: string) => string) => string,
-  { factors, channels }: RowKernel,
+  { factors, rotation, channels }: RowKernel,
   threads: number,
 ): string {
   return `
   ${factors ? forEach((v) => `${v} = exact4(${v} * factors[at]);`) : ''}
+  ${rotation ? rotate(forEach, channels / 4, rotation, threads) : ''}
   var ends = vec2<f32>();
   ${forEach(
     (v) =>
@@ -176,4 +191,40 @@ function toCodes(
     out[4u * row + 2u] = bitcast<u32>(all);
     out[4u * row + 3u] = 0u;
   }`;
+}
+
+/** The format's order of operations, and so its bits: sums and differences of halves, then of whole blocks by the matrix. */
+function rotate(
+  forEach: (body: (v: string) => string) => string,
+  vectors: number,
+  order: number,
+  threads: number,
+): string {
+  const block = vectors / order;
+  const flipped = 'bitcast<vec4<f32>>(bitcast<vec4<u32>>(line[other * BLOCKu + at % BLOCKu]) ^ vec4<u32>(flip))';
+  const mixed = `var sum = vec4<f32>();
+    for (var other = 0u; other < ${order}u; other++) {
+      let flip = flips[other * ${order}u + at / ${block}u];
+      sum += ${flipped.replaceAll('BLOCK', `${block}`)};
+    }`;
+  return `
+  ${forEach(
+    (v) => `
+    ${v} = vec4<f32>(${v}.x + ${v}.y, ${v}.x - ${v}.y, ${v}.z + ${v}.w, ${v}.z - ${v}.w);
+    ${v} = vec4<f32>(${v}.x + ${v}.z, ${v}.y + ${v}.w, ${v}.x - ${v}.z, ${v}.y - ${v}.w);
+    line[at] = ${v};`,
+  )}
+  for (var half = 1u; half < ${block}u; half = half * 2u) {
+    workgroupBarrier();
+    for (var i = t; i < ${vectors / 2}u; i += ${threads}u) {
+      // Pair i: vector c, where bit \`half\` of c is 0, and c + half.
+      let c = (i / half) * 2u * half + i % half;
+      let a = line[c];
+      let b = line[c + half];
+      line[c] = a + b;
+      line[c + half] = a - b;
+    }
+  }
+  workgroupBarrier();
+  ${forEach((v) => `${order > 1 ? mixed : 'let sum = line[at];'} ${v} = exact4(sum * p.rotated);`)}`;
 }

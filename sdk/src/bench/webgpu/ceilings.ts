@@ -1,6 +1,7 @@
 /** What a device can do at most, by loops that do nothing else: products of bytes, of floats, and bytes moved. */
+import type { Groups } from '@edge-dit/runtime/engines/webgpu/gpu-queue';
 import { defineKernel, type Kernel } from '@edge-dit/runtime/engines/webgpu/kernel';
-import type { BusyWork, DispatchClock } from './dispatch-clock.ts';
+import type { BusyWork, DispatchClock, Work } from './dispatch-clock.ts';
 
 export interface Ceilings {
   /** 10^12 multiplications with addition a second. */
@@ -66,18 +67,27 @@ export function busyWork(clock: DispatchClock, rounds: number): BusyWork {
   return { kernel: FMA, buffers: [clock.random(4096)], parameters: { seed: 3 }, groups: [GROUPS, 1, 1], rounds };
 }
 
+const DOT = chains('dot', 'i32', 'i32(SEED)', (x) => `${x} + dot4I8Packed(bitcast<u32>(${x}), bitcast<u32>(y))`, []);
+
+/** The loop of dot4I8Packed, and its multiplications: timed beside products, it says what the clocks of a moment allow. */
+export const packedDotWork = (clock: DispatchClock): Work & { readonly products: number } => {
+  const groups = [GROUPS / 4, 1, 1] as const;
+  return { kernel: DOT, buffers: [clock.random(4096)], parameters: { seed: 3 }, groups, products: OPERATIONS };
+};
+
 export async function measureCeilings(clock: DispatchClock, packed: boolean, half: boolean): Promise<Ceilings> {
   const mark = clock.mark;
   const out = clock.random(4096);
+  const timeOne = async (...[kernel, buffers, parameters, groups]: [Kernel, GPUBuffer[], Work['parameters'], Groups]) =>
+    (await clock.time([{ kernel, buffers, parameters, groups }], 9))[0];
   const rate = async (kernel: Kernel, per: number) =>
-    (OPERATIONS * per) / (await clock.time(kernel, [out], { seed: 3 }, [GROUPS, 1, 1], 9)) / 1000;
-  const dot = chains('dot', 'i32', 'i32(SEED)', (x) => `${x} + dot4I8Packed(bitcast<u32>(${x}), bitcast<u32>(y))`, []);
+    (OPERATIONS * per) / (await timeOne(kernel, [out], { seed: 3 }, [GROUPS, 1, 1])) / 1000;
   const half2 = chains('f16', 'vec2<f16>', 'vec2<f16>(f16(SEED & 15u) * 0.01h)', (x) => `fma(${x}, y, y)`, ['f16']);
   const bytes = Math.min(2 ** 30, clock.device.limits.maxStorageBufferBindingSize);
   const [from, to] = [clock.random(bytes, 5), clock.random(bytes, 7)];
-  const moved = await clock.time(COPY, [from, to], { count: bytes / 16 }, [16384, 1, 1], 9);
+  const moved = await timeOne(COPY, [from, to], { count: bytes / 16 }, [16384, 1, 1]);
   const ceilings: Ceilings = {
-    packedDot: packed ? await rate(dot, 4) : 0,
+    packedDot: packed ? await rate(DOT, 4) : 0,
     f32: await rate(FMA, 1),
     ...(half ? { f16: await rate(half2, 2) } : {}),
     memory: (2 * bytes) / moved,

@@ -5,18 +5,22 @@ import type { Kernel } from '@edge-dit/runtime/engines/webgpu/kernel';
 import { Meter } from '@edge-dit/runtime/meter';
 import { randomBits } from '../core/random-values.ts';
 
-/** Rounds of a figure; the first are not counted. */
-const ROUNDS = 25;
-const WARM = 5;
+/** Rounds of a figure, after some that are not counted. */
+const ROUNDS = 15;
+const WARM = 3;
 
 export const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
-export interface BusyWork {
+/** A dispatch that is timed. */
+export interface Work {
   readonly kernel: Kernel;
   readonly buffers: readonly GPUBuffer[];
   readonly parameters: Record<string, number>;
   readonly groups: Groups;
+}
+
+export interface BusyWork extends Work {
   readonly rounds: number;
 }
 
@@ -50,17 +54,19 @@ export async function openClock(gpu: GPU): Promise<OpenedClock> {
 export class DispatchClock {
   readonly device: GPUDevice;
   /**
-   * Before each figure, in the same submission: GPUs lower their clocks as soon as they have nothing to do, and take some
-   * tens of milliseconds of work to raise them.
+   * Before each figure, in the same submission: GPUs lower their clocks as soon as they have nothing to do, and take up to
+   * some tenths of a second of work to raise them.
    */
   busy: BusyWork | undefined;
   readonly #queue: GpuQueue;
   readonly #memory: GpuMemory;
+  readonly #idle: GPUBuffer;
 
   constructor(device: GPUDevice) {
     this.device = device;
     this.#queue = new GpuQueue(device, 'dispatches');
     this.#memory = new GpuMemory(this.#queue, new Meter(2 ** 40));
+    this.#idle = this.random(256);
   }
 
   /** A buffer of random bits, that are finite as float16 and float32; never of zeros. */
@@ -91,22 +97,30 @@ export class DispatchClock {
     await this.#queue.ready(kernels);
   }
 
-  /** Median nanoseconds of a dispatch. */
-  async time(
-    kernel: Kernel,
-    buffers: readonly GPUBuffer[],
-    parameters: Record<string, number>,
-    groups: Groups,
-    rounds = ROUNDS,
-  ): Promise<number> {
+  /** Keeps the device busy in the next submission, for all its rounds or a share of them. */
+  beBusy(share = 1): void {
     const { busy } = this;
-    if (busy)
-      for (let i = 0; i < busy.rounds; i++)
-        this.#queue.dispatch(busy.kernel, busy.buffers, busy.parameters, busy.groups);
-    for (let i = 0; i < rounds + WARM; i++) this.#queue.dispatch(kernel, buffers, parameters, groups);
-    await this.#queue.read(buffers[0], 0, 4);
+    for (let i = 0; busy && i < busy.rounds * share; i++) this.#dispatch(busy);
+  }
+
+  /** Submits what was asked for, and waits for it. */
+  async settle(): Promise<void> {
+    await this.#queue.read(this.#idle, 0, 4);
+    this.#queue.takeTimings();
+  }
+
+  /** Median nanoseconds of each dispatch: all of them once a round, so that the clocks of a moment are those of all. */
+  async time(works: readonly Work[], rounds = ROUNDS): Promise<number[]> {
+    this.beBusy();
+    for (let i = 0; i < rounds + WARM; i++) for (const work of works) this.#dispatch(work);
+    await this.#queue.read(works[0].buffers[0], 0, 4);
     const times = this.#queue.takeTimings().map(({ from, to }) => to - from);
-    return median(times.slice((busy?.rounds ?? 0) + WARM));
+    const counted = times.slice((this.busy?.rounds ?? 0) + WARM * works.length);
+    return works.map((_, i) => median(counted.filter((_, at) => at % works.length === i)));
+  }
+
+  #dispatch({ kernel, buffers, parameters, groups }: Work): void {
+    this.#queue.dispatch(kernel, buffers, parameters, groups);
   }
 
   close(): void {

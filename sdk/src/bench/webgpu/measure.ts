@@ -2,15 +2,9 @@
 import { tileBytes, tileThreads } from '@edge-dit/runtime/engines/webgpu/gemm-tile';
 import { busyWork, type Ceilings, measureCeilings } from './ceilings.ts';
 import { type DispatchClock, openClock } from './dispatch-clock.ts';
-import {
-  type ProductFigure,
-  type ProductKind,
-  type ProductShape,
-  productKernel,
-  tileOf,
-  timeProduct,
-} from './products.ts';
-import { MODELS } from './random-model.ts';
+import { OrtProducts } from './ort-products.ts';
+import { type Candidate, type ProductFigure, type ProductShape, tileOf, timeProducts } from './products.ts';
+import type { StepModel } from './step-models.ts';
 import { type StepFigure, timeStep } from './steps.ts';
 
 export interface WebGpuReport {
@@ -29,6 +23,10 @@ export interface WebGpuReport {
 export interface MeasureOptions {
   /** Small products and the smallest network, for a look at whether all runs. */
   readonly quick: boolean;
+  /** Whose steps are timed. */
+  readonly models: readonly StepModel[];
+  /** Called whenever there is more to report. */
+  readonly onReport: (report: WebGpuReport) => void;
   readonly onProgress: (line: string) => void;
 }
 
@@ -49,9 +47,13 @@ const FLOAT_TILES = [
   tileOf(32, 32, 4, 4, 16),
 ];
 
-const BUSY_ROUNDS = 30;
+/** About a fifth of a second. */
+const BUSY_ROUNDS = 200;
 
-export async function measureWebGpu(gpu: GPU, { quick, onProgress }: MeasureOptions): Promise<WebGpuReport> {
+export async function measureWebGpu(
+  gpu: GPU,
+  { quick, models, onReport, onProgress }: MeasureOptions,
+): Promise<WebGpuReport> {
   const { clock, adapter, packed, half } = await openClock(gpu);
   onProgress(adapter);
   if (!quick) clock.busy = busyWork(clock, BUSY_ROUNDS);
@@ -60,44 +62,52 @@ export async function measureWebGpu(gpu: GPU, { quick, onProgress }: MeasureOpti
   const shapes = (quick ? [64] : ROWS).flatMap((rows) =>
     (quick ? LAYERS.slice(0, 1) : LAYERS).map(([columns, inputs]) => ({ rows, columns, inputs })),
   );
-  const kinds = (['W4A8', 'W8A8', 'fp32', 'fp16'] as const).filter((kind) => kind !== 'fp16' || half);
   const products: ProductFigure[] = [];
-  for (const kind of kinds) {
-    for (const shape of shapes) {
-      products.push(await bestProduct(clock, kind, shape, packed, quick));
-      onProgress(lineOf(products[products.length - 1]));
-    }
-  }
-  clock.close();
   const steps: StepFigure[] = [];
-  for (const model of quick ? [] : MODELS) {
-    for (const [bits, attention] of [
-      [4, 'int8'],
-      [8, 'float'],
-    ] as const) {
-      steps.push(await timeStep(gpu, model, bits, attention));
-      onProgress(JSON.stringify(steps[steps.length - 1]));
-    }
-  }
   const host = `Node ${process.version.slice(1)}`;
-  return { adapter, host, date: new Date().toISOString().slice(0, 10), packed, half, ceilings, products, steps };
+  const date = new Date().toISOString().slice(0, 10);
+  const report = () => ({ adapter, host, date, packed, half, ceilings, products, steps });
+  const add = (figures: readonly ProductFigure[]) => {
+    products.push(...figures);
+    for (const figure of figures) onProgress(lineOf(figure));
+    onReport(report());
+  };
+  const floats = half ? (['fp32', 'fp16'] as const) : (['fp32'] as const);
+  for (const shape of shapes) add(await fastest(clock, shape, packed, floats, quick));
+  const ort = await OrtProducts.open(gpu, clock);
+  for (const kind of floats) for (const shape of shapes) add([await ort.time(kind, shape, quick ? 3 : undefined)]);
+  clock.close();
+  for (const model of models) {
+    const figure = await timeStep(gpu, model);
+    steps.push(figure);
+    onProgress(JSON.stringify(figure));
+    onReport(report());
+  }
+  return report();
 }
 
-async function bestProduct(
+/** Of the engine's products, and of float ones the fastest of some tiles. */
+async function fastest(
   clock: DispatchClock,
-  kind: ProductKind,
   shape: ProductShape,
   packed: boolean,
+  floats: readonly ('fp32' | 'fp16')[],
   quick: boolean,
-): Promise<ProductFigure> {
-  if (kind === 'W4A8' || kind === 'W8A8') return timeProduct(clock, kind, shape, packed);
+): Promise<ProductFigure[]> {
   const { maxComputeInvocationsPerWorkgroup: threads, maxComputeWorkgroupStorageSize: bytes } = clock.device.limits;
   const fitting = FLOAT_TILES.filter((t) => tileThreads(t) <= threads && tileBytes(t) <= bytes);
   const tiles = quick ? fitting.slice(-1) : fitting;
-  await clock.prepare(tiles.map((t) => productKernel(kind, 1, packed, t)));
-  const figures: ProductFigure[] = [];
-  for (const t of tiles) figures.push(await timeProduct(clock, kind, shape, packed, t));
-  return figures.reduce((best, figure) => (figure.nanoseconds < best.nanoseconds ? figure : best));
+  const candidates: Candidate[] = [
+    { kind: 'W4A8' },
+    { kind: 'W8A8' },
+    ...floats.flatMap((kind) => tiles.map((tile) => ({ kind, tile }))),
+  ];
+  const figures = await timeProducts(clock, shape, packed, candidates, quick ? 3 : undefined);
+  return [...new Set(figures.map(({ kind }) => kind))].map((kind) =>
+    figures
+      .filter((figure) => figure.kind === kind)
+      .reduce((best, figure) => (figure.nanoseconds < best.nanoseconds ? figure : best)),
+  );
 }
 
 const lineOf = ({ kind, rows, columns, inputs, rate, nanoseconds, tile: name }: ProductFigure) =>

@@ -2,10 +2,10 @@
 import { codesGemm, ROW_ROOM, ROW_WORDS } from '@edge-dit/runtime/engines/webgpu/gemm-codes';
 import { floatGemm } from '@edge-dit/runtime/engines/webgpu/gemm-float';
 import type { TileShape } from '@edge-dit/runtime/engines/webgpu/gemm-tile';
-import type { Groups } from '@edge-dit/runtime/engines/webgpu/gpu-queue';
 import type { Kernel } from '@edge-dit/runtime/engines/webgpu/kernel';
 import { codesTile, floatTile } from '@edge-dit/runtime/engines/webgpu/tiles';
-import type { DispatchClock } from './dispatch-clock.ts';
+import { packedDotWork } from './ceilings.ts';
+import type { DispatchClock, Work } from './dispatch-clock.ts';
 import { halfGemm } from './half-gemm.ts';
 
 export interface ProductShape {
@@ -17,20 +17,23 @@ export interface ProductShape {
 }
 
 export type ProductKind = 'W4A8' | 'W8A8' | 'fp32' | 'fp16';
+/** And what onnxruntime-web makes of the same. */
+export type MeasuredKind = ProductKind | 'ort fp32' | 'ort fp16';
 
 export interface ProductFigure extends ProductShape {
-  readonly kind: ProductKind;
+  readonly kind: MeasuredKind;
   readonly tile: string;
   readonly nanoseconds: number;
   /** 10^12 multiplications with addition a second. */
   readonly rate: number;
+  /** So many a second did the loop of dot4I8Packed, in turns with the product. */
+  readonly ceiling?: number;
 }
 
-interface Work {
-  readonly kernel: Kernel;
-  readonly buffers: readonly GPUBuffer[];
-  readonly parameters: Record<string, number>;
-  readonly groups: Groups;
+/** A product in a tile: the engine's own without one. */
+export interface Candidate {
+  readonly kind: ProductKind;
+  readonly tile?: TileShape;
 }
 
 export const tileOf = (
@@ -44,25 +47,33 @@ export const tileOf = (
 export const tileName = ({ rows, columns, threadRows, threadColumns, depth }: TileShape) =>
   `${rows}x${columns}/${threadRows}x${threadColumns}/${depth}`;
 
-/** @param tile the engine's own without it */
-export async function timeProduct(
+/** Of one shape, in turns with each other and with the loop of dot4I8Packed where there is that. */
+export async function timeProducts(
   clock: DispatchClock,
-  kind: ProductKind,
   shape: ProductShape,
   packed: boolean,
-  tile?: TileShape,
+  candidates: readonly Candidate[],
   rounds?: number,
-): Promise<ProductFigure> {
+): Promise<ProductFigure[]> {
   const { rows, columns, inputs, layers = 1 } = shape;
   const { limits } = clock.device;
-  const coded = kind === 'W4A8' || kind === 'W8A8';
-  const used = tile ?? (coded ? codesTile(rows, columns * layers, limits) : floatTile(rows, columns, limits));
   const mark = clock.mark;
-  const work = coded ? codesWork(clock, kind, shape, packed, used) : floatWork(clock, kind, shape, used);
-  const nanoseconds = await clock.time(work.kernel, work.buffers, work.parameters, work.groups, rounds);
+  const used = candidates.map(({ kind, tile }) => {
+    const coded = kind === 'W4A8' || kind === 'W8A8';
+    const taken = tile ?? (coded ? codesTile(rows, columns * layers, limits) : floatTile(rows, columns, limits));
+    const work = coded ? codesWork(clock, kind, shape, packed, taken) : floatWork(clock, kind, shape, taken);
+    return { kind, taken, work };
+  });
+  const works: Work[] = used.map(({ work }) => work);
+  const ceiling = packed ? packedDotWork(clock) : undefined;
+  await clock.prepare([...works, ...(ceiling ? [ceiling] : [])].map(({ kernel }) => kernel));
+  const times = await clock.time(ceiling ? [ceiling, ...works] : works, rounds);
   clock.clear(mark);
-  const rate = (rows * columns * inputs * layers) / nanoseconds / 1000;
-  return { ...shape, kind, tile: tileName(used), nanoseconds, rate };
+  const loop = ceiling && ceiling.products / times.shift()! / 1000;
+  return used.map(({ kind, taken }, i) => {
+    const rate = (rows * columns * inputs * layers) / times[i] / 1000;
+    return { ...shape, kind, tile: tileName(taken), nanoseconds: times[i], rate, ceiling: loop };
+  });
 }
 
 export const productKernel = (kind: ProductKind, layers: number, packed: boolean, shape: TileShape): Kernel =>

@@ -68,7 +68,7 @@ export const MODELS: readonly RandomModel[] = [
   },
 ];
 
-const BATCH = 2;
+export const BATCH = 2;
 
 /** One step of the network with body and modulation in codes of so many bits, the islands in float32. */
 export function openRandomModel(
@@ -113,16 +113,16 @@ export function openRandomModel(
   }
   const transformer = architecture.build(loader.finish(), engine);
   const session = transformer.begin(conditionsOf(model), []);
-  return step(session, model);
+  return stepOf(session, model, BATCH);
 }
 
-function step(session: Session, { side, channels }: RandomModel) {
-  const sample = randomFloats(BATCH * channels * side * side, 9);
-  const timesteps = new Float32Array(BATCH).fill(500);
+export function stepOf(session: Session, { side, channels }: RandomModel, batch: number) {
+  const sample = randomFloats(batch * channels * side * side, 9);
+  const timesteps = new Float32Array(batch).fill(500);
   return () => session.forward(sample, timesteps);
 }
 
-function conditionsOf({ side, text }: RandomModel): Conditions {
+export function conditionsOf({ side, text }: RandomModel): Conditions {
   const shared = { batch: BATCH, frames: 1, height: side, width: side };
   if (!text) return { ...shared, labels: [1, 2] };
   const { tokens, channels } = text;

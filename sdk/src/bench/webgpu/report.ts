@@ -16,8 +16,8 @@ export function markdownOf(report: WebGpuReport): string {
   return `# The WebGPU engine
 
 ${adapter}; ${host} with npm \`webgpu\`; ${date}; by \`npm run bench:webgpu -- --save\`.
-Times are of the GPU, by timestamps: medians of 25 dispatches, or of 7 steps. Rates are 10^12 multiplications with addition a second.
-Before each product the GPU is kept busy for some tens of milliseconds, so that its clocks are up; steps are timed as they come.
+Times are of the GPU, by timestamps: medians of 15 rounds, or of 7 steps. Rates are 10^12 multiplications with addition a second.
+Before the products of a shape the GPU is kept busy for a fifth of a second, so that its clocks are up; steps are timed as they come.
 
 ## Ceilings
 
@@ -33,13 +33,18 @@ ${table(
 
 ## Products
 
-Of float32 and float16 the fastest of five tiles, in kernels of the same make. *Ceiling*: of dot4I8Packed.
+*ORT*: MatMul of onnxruntime-web's WebGPU provider on the same device, operands and result in its memory, timestamps around the
+provider's own passes, the GPU kept busy before each run. *Own*: kernels of the same make as ours, in float32 and float16, the fastest of
+five tiles. *Ceiling*: the loop of dot4I8Packed. All of a shape but ORT's take turns with each other and with that loop, so that the clocks
+of a moment are those of all.
 
-${productTable(products, ceilings.packedDot)}
+${rateTable(products)}
+
+${ratioTable(products)}
 
 ## Steps
 
-Networks of random weights, two samples a step. *Step*: of the GPU, in one submission. *Products*: the sum of its linear layers.
+Two samples a step; of random weights but for the emoji model as it is published. *Step*: of the GPU, in one submission. *Products*: the sum of its linear layers.
 *Wall*: with recording, submission and reading the answer.
 
 ${table(
@@ -57,7 +62,7 @@ ${table(
   ],
   steps.map((step) => [
     step.model,
-    `W${step.bits}A8`,
+    step.weights,
     step.attention,
     step.device.toFixed(2),
     step.products.toFixed(2),
@@ -75,37 +80,59 @@ Raw values: [results.json](results.json).
 `;
 }
 
-function productTable(products: readonly ProductFigure[], ceiling: number): string {
-  const same = (a: ProductFigure, b: ProductFigure) =>
-    a.rows === b.rows && a.columns === b.columns && a.inputs === b.inputs;
-  const firsts = products.filter((product, i) => products.findIndex((other) => same(product, other)) === i);
-  const rows = firsts.map((first) => {
-    const of = (kind: string) => products.find((product) => product.kind === kind && same(product, first));
-    const [w4, w8, fp32, fp16] = ['W4A8', 'W8A8', 'fp32', 'fp16'].map(of);
-    const cell = (figure?: ProductFigure) => (figure ? figure.rate.toFixed(1) : '');
-    const against = (figure?: ProductFigure) => {
-      if (!figure || !fp32) return '';
-      const times = fp32.nanoseconds / figure.nanoseconds;
+const KINDS = ['W4A8', 'W8A8', 'ort fp32', 'ort fp16', 'fp32', 'fp16'] as const;
+
+type OfKind = (kind: ProductFigure['kind']) => ProductFigure | undefined;
+
+/** A row for each shape. */
+function shapeTable(products: readonly ProductFigure[], head: readonly string[], cells: (of: OfKind) => string[]) {
+  const name = ({ rows, columns, inputs }: ProductFigure) => `${rows} x ${columns} x ${inputs}`;
+  const shapes = [...new Set(products.map(name))];
+  const rows = shapes.map((shape) => [
+    shape,
+    ...cells((kind) => products.find((product) => product.kind === kind && name(product) === shape)),
+  ]);
+  return table(['rows x outputs x inputs', ...head], rows);
+}
+
+const rateTable = (products: readonly ProductFigure[]) =>
+  shapeTable(products, ['W4A8', 'W8A8', 'ORT fp32', 'ORT fp16', 'own fp32', 'own fp16', 'ceiling'], (of) => [
+    ...KINDS.map((kind) => of(kind)?.rate.toFixed(1) ?? ''),
+    of('W4A8')?.ceiling?.toFixed(1) ?? '',
+  ]);
+
+function ratioTable(products: readonly ProductFigure[]): string {
+  const head = [
+    'W4A8 / ORT fp32',
+    'W8A8 / ORT fp32',
+    'W4A8 / own fp32',
+    'W8A8 / own fp32',
+    'W4A8 of ceiling',
+    'W8A8 of ceiling',
+  ];
+  return shapeTable(products, head, (of) => {
+    const [w4, w8] = [of('W4A8'), of('W8A8')];
+    const against = (figure?: ProductFigure, float?: ProductFigure) => {
+      if (!figure || !float) return '';
+      const times = float.nanoseconds / figure.nanoseconds;
       return `${times.toFixed(2)}${mark(times >= TIMES_FLOAT)}`;
     };
     const share = (figure?: ProductFigure) => {
-      if (!figure) return '';
-      const part = figure.rate / ceiling;
+      if (!figure?.ceiling) return '';
+      const part = figure.rate / figure.ceiling;
       return `${(100 * part).toFixed(0)}%${mark(part >= OF_CEILING || figure.rows < CEILING_ROWS)}`;
     };
-    const shape = `${first.rows} x ${first.columns} x ${first.inputs}`;
-    return [shape, ...[w4, w8, fp32, fp16].map(cell), against(w4), against(w8), share(w4), share(w8)];
+    const floats = [of('ort fp32'), of('fp32')];
+    return [...floats.flatMap((float) => [against(w4, float), against(w8, float)]), share(w4), share(w8)];
   });
-  const head = ['rows x outputs x inputs', 'W4A8', 'W8A8', 'fp32', 'fp16', 'W4A8 / fp32', 'W8A8 / fp32'];
-  return table([...head, 'W4A8 of ceiling', 'W8A8 of ceiling'], rows);
 }
 
 function partsTable(steps: readonly StepFigure[]): string {
   const kinds = [...new Set(steps.flatMap(({ parts }) => Object.keys(parts)))];
   return table(
     ['milliseconds by kernel', ...kinds],
-    steps.map(({ model, bits, parts }) => [
-      `${model} W${bits}A8`,
+    steps.map(({ model, weights, parts }) => [
+      `${model} ${weights}`,
       ...kinds.map((kind) => parts[kind]?.toFixed(2) ?? ''),
     ]),
   );

@@ -1,14 +1,13 @@
 /** Whole steps of networks on a GPU, against the sum of their products. */
-import type { AttentionPrecision, CodeBits } from '@edge-dit/runtime/engines/engine';
-import { type OpenedWebGpu, openWebGpuEngine } from '@edge-dit/runtime/engines/open-webgpu';
-import type { Timed } from '@edge-dit/runtime/engines/webgpu/timing';
+import type { AttentionPrecision } from '@edge-dit/runtime/engines/engine';
+import { openWebGpuEngine } from '@edge-dit/runtime/engines/open-webgpu';
 import { Meter } from '@edge-dit/runtime/meter';
 import { median } from './dispatch-clock.ts';
-import { openRandomModel, type RandomModel } from './random-model.ts';
+import type { StepModel } from './step-models.ts';
 
 export interface StepFigure {
   readonly model: string;
-  readonly bits: CodeBits;
+  readonly weights: string;
   readonly attention: AttentionPrecision;
   /** Milliseconds from the call to its answer; of the GPU, for the step in one pass; of its products alone, one by one. */
   readonly wall: number;
@@ -27,60 +26,60 @@ export interface StepFigure {
 
 const ROUNDS = 7;
 
-export async function timeStep(
-  gpu: GPU,
-  model: RandomModel,
-  bits: CodeBits,
-  attention: AttentionPrecision,
-): Promise<StepFigure> {
-  const walls: number[] = [];
-  const submits: number[] = [];
-  let finite = true;
-  let bytes = 0;
-  const run = async (timed: Timed, each: (opened: OpenedWebGpu) => void) => {
-    const opened = await openWebGpuEngine(new Meter(2 ** 40), { gpu, timed });
-    try {
-      const step = openRandomModel(opened.engine, model, bits, attention);
-      finite &&= (await step()).every(Number.isFinite);
-      await step();
-      opened.takeTimings();
-      const submitted = timeSubmissions(opened.device.queue);
-      for (let i = 0; i < ROUNDS; i++) {
-        const start = performance.now();
-        await step();
-        if (timed === 'steps') {
-          walls.push(performance.now() - start);
-          submits.push(submitted());
-        }
-        each(opened);
-      }
-      bytes = opened.engine.bytes;
-    } finally {
-      opened.close();
-    }
-  };
-  const devices: number[] = [];
-  await run('steps', (opened) => {
-    devices.push(opened.takeTimings().reduce((sum, { from, to }) => sum + (to - from) / 1e6, 0));
-  });
+export async function timeStep(gpu: GPU, model: StepModel): Promise<StepFigure> {
+  const [walls, submits, devices]: number[][] = [[], [], []];
   const parts = new Map<string, number[]>();
   let dispatches = 0;
-  await run('dispatches', (opened) => {
-    const timings = opened.takeTimings();
-    dispatches = timings.length;
-    const sums = new Map<string, number>();
-    for (const { name, from, to } of timings) {
-      const kind = name.split(' ')[0];
-      sums.set(kind, (sums.get(kind) ?? 0) + (to - from) / 1e6);
+  const opened = await openWebGpuEngine(new Meter(2 ** 40), { gpu, timed: 'steps' });
+  try {
+    const step = await model.open(opened.engine);
+    const finite = (await step()).every(Number.isFinite);
+    await step();
+    opened.takeTimings();
+    const submitted = timeSubmissions(opened.device.queue);
+    for (let i = 0; i < ROUNDS; i++) {
+      const start = performance.now();
+      await step();
+      walls.push(performance.now() - start);
+      submits.push(submitted());
+      devices.push(opened.takeTimings().reduce((sum, { from, to }) => sum + (to - from) / 1e6, 0));
     }
-    for (const [kind, sum] of sums) parts.set(kind, [...(parts.get(kind) ?? []), sum]);
-  });
+    opened.time('dispatches');
+    for (let i = 0; i < ROUNDS; i++) {
+      await step();
+      const timings = opened.takeTimings();
+      dispatches = timings.length;
+      const sums = new Map<string, number>();
+      for (const { name, from, to } of timings) {
+        const kind = name.split(' ')[0];
+        sums.set(kind, (sums.get(kind) ?? 0) + (to - from) / 1e6);
+      }
+      for (const [kind, sum] of sums) parts.set(kind, [...(parts.get(kind) ?? []), sum]);
+    }
+    return figureOf(model, { walls, submits, devices, parts, dispatches, bytes: opened.engine.bytes, finite });
+  } finally {
+    opened.close();
+  }
+}
+
+interface Measured {
+  readonly walls: readonly number[];
+  readonly submits: readonly number[];
+  readonly devices: readonly number[];
+  readonly parts: ReadonlyMap<string, readonly number[]>;
+  readonly dispatches: number;
+  readonly bytes: number;
+  readonly finite: boolean;
+}
+
+function figureOf({ name, weights, attention }: StepModel, measured: Measured): StepFigure {
+  const { walls, submits, devices, parts, dispatches, bytes, finite } = measured;
   const medians = Object.fromEntries([...parts].map(([kind, sums]) => [kind, median(sums)]));
   const products = Object.entries(medians).reduce((sum, [kind, ms]) => sum + (kind.startsWith('gemm') ? ms : 0), 0);
   const [wall, device, submit] = [median(walls), median(devices), median(submits)];
   return {
-    model: model.name,
-    bits,
+    model: name,
+    weights,
     attention,
     wall,
     device,

@@ -95,7 +95,7 @@ export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll
         ...tileRows.map((r) =>
           pointers[r].set(r === 0 ? i32.add(a, i32.mul(i, rowBytes)) : i32.add(pointers[r - 1], rowBytes)),
         ),
-        k.set(i32.shr_u(groups, i32.const(Math.log2(unroll)))),
+        k.set(i32.shr_u(groups, i32.const(31 - Math.clz32(unroll)))),
         when(k, [turns(unroll)]),
         ...(unroll === 1 ? [] : [k.set(i32.and(groups, i32.const(unroll - 1))), when(k, [turns(1)])]),
       ];

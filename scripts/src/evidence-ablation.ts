@@ -19,8 +19,9 @@ import { quantizeRecipes } from './quantize-recipes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const example = join(root, 'examples/emoji');
-const kept = join(root, '.edge-dit/ablation');
-const PROMPTS = 16;
+/** The same as of `evidence:quality`: calibrations and pictures that one made serve the other. */
+const kept = join(root, '.edge-dit/quality');
+const PROMPTS = 8;
 /** In dB. */
 const LEAST_BREAK = 6;
 const MOST_LOST = 1;
@@ -33,7 +34,8 @@ const variants = [
   variant('plain', {}),
   variant('balanced', { balance }),
   variant('rotated', { rotation: true }),
-  variant('vidit-q-w8a8', { balance, rotation: true }),
+  variant('balanced-rotated', { balance, rotation: true }),
+  viditQW8A8,
 ];
 
 const folder = mkdtempSync(join(tmpdir(), 'edge-dit-ablation-'));
@@ -48,7 +50,7 @@ try {
     ['as it is', original],
     ['with outlier channels', outliers],
   ] as const) {
-    rows.push({ checkpoint: name, psnr: await psnrOfVariants(path, join(kept, name.replaceAll(' ', '-'))) });
+    rows.push({ checkpoint: name, psnr: await psnrOfVariants(path, join(kept, `store-${name.replaceAll(' ', '-')}`)) });
   }
   const [normal, scaled] = rows.map(({ psnr }) => psnr);
   const result = { command: 'npm run evidence:ablation', node: process.version, prompts: PROMPTS, steps: 20, rows };

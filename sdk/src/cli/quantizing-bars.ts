@@ -22,8 +22,11 @@ export class QuantizingBars {
     this.#update('measuring', 'measurements', done, total, found);
   };
 
-  readonly onLayer = (_layer: unknown, done: number, total: number) =>
-    this.#update('quantizing', 'layers', done, total, done - 1);
+  readonly onLayer = (_layer: unknown, done: number, total: number, found: number) => {
+    if (done === 1 && found > 0)
+      this.#output.note(`continuing: ${found} of ${plural(total, 'layer')} quantized before`);
+    if (done > found) this.#update('quantizing', 'layers', done, total, Math.max(found, done - 1));
+  };
 
   stop(): void {
     this.#bar?.stop();

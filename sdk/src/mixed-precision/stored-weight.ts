@@ -31,7 +31,13 @@ export async function weightToStore(
 
 /** What its codes stand for: row-major [out, in], of inputs after their balance and rotation. */
 export function storedWeight({ outFeatures, inFeatures }: LinearSpec, { plan, weight, transform }: WeightToStore) {
-  const { codes, scale, zero, groups } = quantizeWeight(weight, outFeatures, inFeatures, plan, transform.moments);
+  const { codes, scale, zero, groups } = quantizeWeight({
+    weight,
+    outFeatures,
+    inFeatures,
+    plan,
+    moments: transform.moments,
+  });
   const expanded = groups ? expandCodes(codes, inFeatures, groups) : codes;
   return Float32Array.from(expanded, (code, i) => {
     const n = Math.floor(i / inFeatures);

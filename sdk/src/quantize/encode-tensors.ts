@@ -6,9 +6,9 @@ import type { LinearSpec } from '@edge-dit/runtime/models/architecture';
 import { balanceName, groupsName, rotationName, scaleName, zeroName } from '@edge-dit/runtime/models/weights';
 import type { Calibration } from '../calibrate/calibrate.ts';
 import type { CanonicalCheckpoint } from '../checkpoint/canonical.ts';
-import { type LayerPlan, planOf, type Recipe } from '../recipes/recipe.ts';
-import { InputTransforms, scaledBias, scaledWeight, transformedWeight } from './input-transforms.ts';
-import { quantizeWeight } from './quantize-weight.ts';
+import { planOf } from '../recipes/recipe.ts';
+import { InputTransforms, scaledBias, scaledWeight } from './input-transforms.ts';
+import { type QuantizedLayer, type QuantizeLayersOptions, quantizeLayers } from './quantize-layers.ts';
 
 export type LayerRecord = {
   readonly name: string;
@@ -47,28 +47,24 @@ export function encodeFloat(name: string, shape: readonly number[], data: Float3
   return { name, shape, encoding: 'f16', bytes, group };
 }
 
+/** @param layer undefined for one that stays in float */
 async function* encodeLinear(
   spec: LinearSpec,
-  plan: LayerPlan | undefined,
+  layer: QuantizedLayer | undefined,
   transforms: InputTransforms,
   { tensors }: CanonicalCheckpoint,
 ): AsyncGenerator<PackTensor, LayerRecord> {
   const { name, outFeatures, inFeatures, group } = spec;
   const shape = [outFeatures, inFeatures];
   const scale = await transforms.outputScale(spec);
-  const weight = scaledWeight(await tensors.get(`${name}.weight`)!.read(), inFeatures, scale);
   let record: LayerRecord = { name, weightBits: 16, activationBits: 32 };
-  if (plan === undefined) yield encodeFloat(`${name}.weight`, shape, weight, group);
-  else {
-    const transform = await transforms.of(spec, plan);
-    const { alpha, balance, folded, rotation } = transform;
-    const { codes, scale, zero, groups } = quantizeWeight(
-      transformedWeight(weight, spec, transform),
-      outFeatures,
-      inFeatures,
-      plan,
-      transform.moments,
-    );
+  if (layer === undefined) {
+    const weight = scaledWeight(await tensors.get(`${name}.weight`)!.read(), inFeatures, scale);
+    yield encodeFloat(`${name}.weight`, shape, weight, group);
+  } else {
+    const { plan, byGptq } = layer;
+    const { alpha, balance, folded, rotation } = layer.transform;
+    const { codes, scale, zero, groups } = layer.weight;
     const bytes = (tensor: string, data: Uint8Array, size: readonly number[]): PackTensor => {
       return { name: tensor, shape: size, encoding: 'u8', bytes: data, group };
     };
@@ -89,7 +85,7 @@ async function* encodeLinear(
       weightBits: bits,
       activationBits: activationBits === 'float' ? 32 : activationBits,
       ...(groups ? { group: groups.size } : {}),
-      ...(transform.moments?.feedback ? { rounding: 'gptq' } : {}),
+      ...(byGptq ? { rounding: 'gptq' } : {}),
       ...(balance ? { alpha } : {}),
       ...(folded ? { folded } : {}),
       ...(rotation ? { rotation: true } : {}),
@@ -102,25 +98,35 @@ async function* encodeLinear(
   return record;
 }
 
-/** Every tensor of the artifact; `onLayer` is told of each linear layer when it is done. */
-export async function* encodeTensors(
-  checkpoint: CanonicalCheckpoint,
-  recipe: Recipe,
-  calibration: Calibration | undefined,
-  onLayer: (layer: LayerRecord) => void,
-): AsyncGenerator<PackTensor> {
+export interface EncodeOptions extends Pick<QuantizeLayersOptions, 'recipe' | 'kept' | 'threads' | 'signal'> {
+  readonly checkpoint: CanonicalCheckpoint;
+  readonly calibration?: Calibration;
+  /** Told of each linear layer when it is done. */
+  readonly onLayer: (layer: LayerRecord) => void;
+}
+
+/** Every tensor of the artifact. */
+export async function* encodeTensors(options: EncodeOptions): AsyncGenerator<PackTensor> {
+  const { checkpoint, recipe, calibration, onLayer } = options;
   const { linears, tables } = checkpoint.architecture;
   const transforms = new InputTransforms(checkpoint, recipe, calibration);
-  const groups = new Set([...linears, ...tables].map(({ group }) => group));
-  for (const group of orderGroups([...groups])) {
-    for (const spec of linears.filter((linear) => linear.group === group)) {
-      onLayer(yield* encodeLinear(spec, planOf(recipe, spec), transforms, checkpoint));
-      // An interrupt wants to be heard between two layers.
-      await new Promise((resolve) => setImmediate(resolve));
+  const groups = orderGroups([...new Set([...linears, ...tables].map(({ group }) => group))]);
+  const specs = groups.flatMap((group) => linears.filter((linear) => linear.group === group));
+  const quantized = quantizeLayers({ ...options, transforms, specs });
+  try {
+    for (const group of groups) {
+      for (const spec of specs.filter((linear) => linear.group === group)) {
+        const layer = planOf(recipe, spec) ? (await quantized.next()).value! : undefined;
+        onLayer(yield* encodeLinear(spec, layer, transforms, checkpoint));
+        // An interrupt wants to be heard between two layers.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      for (const { name, shape } of tables.filter((table) => table.group === group)) {
+        yield encodeFloat(name, shape, await checkpoint.tensors.get(name)!.read(), group);
+      }
     }
-    for (const { name, shape } of tables.filter((table) => table.group === group)) {
-      yield encodeFloat(name, shape, await checkpoint.tensors.get(name)!.read(), group);
-    }
+  } finally {
+    await quantized.return();
   }
 }
 

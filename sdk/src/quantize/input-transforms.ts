@@ -55,7 +55,7 @@ export class InputTransforms {
   of(spec: LinearSpec, plan: LayerPlan): Promise<InputTransform> {
     const first = this.#groups.get(spec.name)?.layers[0] ?? spec.name;
     const key = JSON.stringify([first, plan.balance, plan.rotation, plan.rounding, plan.range]);
-    if (this.#last?.key !== key) this.#last = { key, transform: this.#make(spec, plan, first) };
+    if (this.#last?.key !== key) this.#last = { key, transform: this.#make(spec, plan) };
     return this.#last.transform;
   }
 
@@ -105,20 +105,28 @@ export class InputTransforms {
     return found.every(({ balance }) => balance !== undefined && balance === found[0].balance);
   }
 
-  async #make(spec: LinearSpec, plan: LayerPlan, first: string): Promise<InputTransform> {
+  /** All but the second moments, which take long. */
+  async withoutMoments(spec: LinearSpec, { rotation }: LayerPlan): Promise<Omit<InputTransform, 'moments'>> {
     const { name, inFeatures, scaledBy } = spec;
-    const group = this.#groups.get(name);
-    const rotation = plan.rotation && hadamardOrder(inFeatures) !== undefined ? signsOf(first, inFeatures) : undefined;
     const { balance, alpha } = await this.#balanceOf(spec);
-    const moments =
-      group?.moments && (plan.rounding === 'gptq' || plan.range === 'least-squares')
-        ? momentsOf(group.moments, balance, rotation, plan)
-        : undefined;
+    const first = this.#groups.get(name)?.layers[0] ?? name;
+    const signs = rotation && hadamardOrder(inFeatures) !== undefined ? signsOf(first, inFeatures) : undefined;
     return {
       ...(balance ? { balance, alpha, ...((await this.#folds(spec)) ? { folded: scaledBy!.linear } : {}) } : {}),
-      ...(rotation ? { rotation } : {}),
-      ...(moments ? { moments } : {}),
+      ...(signs ? { rotation: signs } : {}),
     };
+  }
+
+  /** Whether second moments decide over its codes. */
+  usesMoments({ name }: LinearSpec, { rounding, range }: LayerPlan): boolean {
+    return this.#groups.get(name)?.moments !== undefined && (rounding === 'gptq' || range === 'least-squares');
+  }
+
+  async #make(spec: LinearSpec, plan: LayerPlan): Promise<InputTransform> {
+    const transform = await this.withoutMoments(spec, plan);
+    if (!this.usesMoments(spec, plan)) return transform;
+    const { moments } = this.#groups.get(spec.name)!;
+    return { ...transform, moments: momentsOf(moments!, transform.balance, transform.rotation, plan) };
   }
 
   async #balance(group: CalibrationGroup, plan: LayerPlan): Promise<InputBalance> {

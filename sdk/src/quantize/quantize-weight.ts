@@ -26,18 +26,21 @@ export interface InputMoments {
   readonly feedback?: Float32Array;
 }
 
+/** What `quantizeWeight` takes, as plain data, which threads hand to each other. */
+export interface QuantizeWeight {
+  /** Row-major [out, in], of inputs after their balance and rotation. */
+  readonly weight: Float32Array;
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  readonly plan: LayerPlan;
+  readonly moments?: InputMoments;
+}
+
 /** Columns that are finished before their errors are handed on to all later ones at once. */
 const BLOCK_COLUMNS = 128;
 const WHOLE: GroupGrid = { multiplier: 1, base: 0 };
 
-/** @param weight row-major [out, in] */
-export function quantizeWeight(
-  weight: Float32Array,
-  outFeatures: number,
-  inFeatures: number,
-  plan: LayerPlan,
-  moments?: InputMoments,
-): QuantizedWeight {
+export function quantizeWeight({ weight, outFeatures, inFeatures, plan, moments }: QuantizeWeight): QuantizedWeight {
   const { bits, group } = plan;
   const grouped = group !== undefined && inFeatures % group === 0 && group < inFeatures;
   const importance = plan.range === 'least-squares' ? moments?.importance : undefined;

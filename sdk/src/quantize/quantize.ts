@@ -1,21 +1,24 @@
 /** A checkpoint and a recipe in, a published model out: tensor by tensor, so that no checkpoint is too large. */
 import { EdgeDitError } from '@edge-dit/runtime/errors';
+import { canonicalJson } from '@edge-dit/runtime/format/json';
 import { ALIGNMENT } from '@edge-dit/runtime/format/limits';
 import { type Manifest, serializeManifest, type TensorRecord } from '@edge-dit/runtime/format/manifest';
 import { type PackTensor, packShards } from '@edge-dit/runtime/format/pack';
 import type { WritableStore } from '@edge-dit/runtime/stores/store';
 import type { CalibrateOptions } from '../calibrate/calibrate.ts';
-import type { Calibration } from '../calibrate/calibration.ts';
+import { type Calibration, checkpointDigest } from '../calibrate/calibration.ts';
 import { type CanonicalCheckpoint, canonicalCheckpoint } from '../checkpoint/canonical.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { type BitMap, type BitSearchRecord, withBitMap } from '../mixed-precision/bit-map.ts';
+import { type BitMap, type BitSearchRecord, digestOf, withBitMap } from '../mixed-precision/bit-map.ts';
+import { quantizingCodeDigest } from '../mixed-precision/quantizing-code.ts';
 import { type SearchBitsOptions, searchBits } from '../mixed-precision/search-bits.ts';
 import { shippedMap } from '../mixed-precision/shipped-map.ts';
 import { type Published, publish } from '../publish/publish.ts';
-import type { Recipe } from '../recipes/recipe.ts';
+import { planOf, type Recipe } from '../recipes/recipe.ts';
 import type { Signing } from '../trust/sign-manifest.ts';
 import { type DescribedPipeline, describePipeline } from './describe-pipeline.ts';
 import { encodeTensors, type LayerRecord } from './encode-tensors.ts';
+import { KeptCodes } from './kept-codes.ts';
 import { type RecipeCalibrationOptions, recipeCalibration } from './recipe-calibration.ts';
 
 export interface QuantizeOptions {
@@ -41,8 +44,10 @@ export interface QuantizeOptions {
   readonly signal?: AbortSignal;
   /** While a recipe that needs it calibrates. */
   readonly onCalibrate?: CalibrateOptions['onStep'];
-  /** After each linear layer. */
-  readonly onLayer?: (layer: LayerRecord, done: number, total: number) => void;
+  /** Layers whose weights are quantized at once. Default: one for each core. */
+  readonly threads?: number;
+  /** After each linear layer; `found` of them were there from a run that was stopped. */
+  readonly onLayer?: (layer: LayerRecord, done: number, total: number, found: number) => void;
 }
 
 export type QuantizeResult = Published;
@@ -54,7 +59,7 @@ const DEFAULTS = { steps: 20, guidance: 3 };
  * can be refused without the tensors is refused before anything is sent. Nothing is visible under the name before all is there.
  */
 export async function quantize(options: QuantizeOptions): Promise<QuantizeResult> {
-  const { checkpoint, store, signal, onLayer } = options;
+  const { checkpoint, store, threads, signal, onLayer } = options;
   const canonical = canonicalCheckpoint(checkpoint);
   const withMap = (map: BitMap | undefined) =>
     map ? withBitMap(options.recipe, map, checkpoint, canonical) : options.recipe;
@@ -72,9 +77,20 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
   const { guidance } = options.defaults ?? DEFAULTS;
   const calibration = await recipeCalibration({ ...options, guidance }, canonical.architecture);
   const map = options.bitMap ?? (await recipeBitMap(options, calibration));
-  const tensors = encodeTensors(canonical, withMap(map), calibration, (layer) => {
-    layers.push(layer);
-    onLayer?.(layer, layers.length, total);
+  const recipe = withMap(map);
+  const kept = await keptCodes({ ...options, recipe }, canonical, calibration);
+  const found = kept === undefined ? 0 : canonical.architecture.linears.filter(({ name }) => kept.has(name)).length;
+  const tensors = encodeTensors({
+    checkpoint: canonical,
+    recipe,
+    calibration,
+    kept,
+    threads,
+    signal,
+    onLayer: (layer) => {
+      layers.push(layer);
+      onLayer?.(layer, layers.length, total, found);
+    },
   });
   async function* shards() {
     for await (const { bytes, sha256, length, tensors: packed } of packShards(stoppable(tensors, signal))) {
@@ -83,7 +99,7 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
       yield { sha256, bytes };
     }
   }
-  return publish({
+  const published = await publish({
     store,
     model: options.model,
     sign: options.sign,
@@ -95,6 +111,24 @@ export async function quantize(options: QuantizeOptions): Promise<QuantizeResult
       return manifestOf(options, canonical, { described, calibration, search: map?.search, layers }, stored);
     },
   });
+  await kept?.forget();
+  return published;
+}
+
+/** Where the codes lie that an earlier run had computed; undefined where that takes a moment, or nothing is kept. */
+async function keptCodes(
+  { checkpoint, recipe, cache }: QuantizeOptions,
+  { architecture }: CanonicalCheckpoint,
+  calibration: Calibration | undefined,
+): Promise<KeptCodes | undefined> {
+  if (cache === undefined || !calibration?.moments) return undefined;
+  const settings = {
+    checkpoint: await checkpointDigest(checkpoint),
+    calibration: calibration.sha256,
+    plans: architecture.linears.map((spec) => ({ ...planOf(recipe, spec) })),
+    code: await quantizingCodeDigest(),
+  };
+  return new KeptCodes(cache, digestOf(canonicalJson(settings)));
 }
 
 /** The widths that a recipe leaves to a search: the checkpoint's own map, or what is found now; undefined for others. */

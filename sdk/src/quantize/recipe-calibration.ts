@@ -26,7 +26,7 @@ export interface RecipeCalibrationOptions {
   readonly onCalibrate?: CalibrateOptions['onStep'];
 }
 
-/** Conditions and steps that maxima of channels want, and those that second moments want, measured in pictures. */
+/** Conditions and steps that maxima of channels want, and those that second moments want, measured in pictures; where a recipe says nothing. */
 const FOR_MAXIMA = { conditions: 8, steps: 10 };
 const FOR_MOMENTS = { conditions: 32, steps: 20 };
 
@@ -42,7 +42,7 @@ export async function recipeCalibration(
   const { any, moments } = calibrationNeeds(recipe, linears);
   if (!any) return undefined;
   if (calibration && 'groups' in calibration) return suitable(calibration, checkpoint, recipe, moments);
-  const usual = moments ? FOR_MOMENTS : FOR_MAXIMA;
+  const usual = recipe.calibration ?? (moments ? FOR_MOMENTS : FOR_MAXIMA);
   const conditions = calibration?.conditions ?? (await defaultConditions(checkpoint, geometry));
   if (!conditions) return undefined;
   const { steps } = usual;

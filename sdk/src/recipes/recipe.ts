@@ -39,6 +39,8 @@ export interface MixedPlan {
 export interface Recipe {
   readonly name: string;
   readonly summary: string;
+  /** How many conditions and steps a calibration has that nobody gave. */
+  readonly calibration?: { readonly conditions: number; readonly steps: number };
   /** How attention is computed; heads whose width is no multiple of 4 stay in float. */
   readonly attention: AttentionPrecision;
   /** Layers of the blocks. */

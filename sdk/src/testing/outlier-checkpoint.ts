@@ -2,10 +2,8 @@
  * A copy of a PixArt checkpoint whose activations have outlier channels, as large models have, and which computes the
  * same function: adaLN makes some channels of every modulated norm larger, and the weights that read them make up for it.
  */
-import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { float32Tensor, type SafetensorsTensor, serializeSafetensors } from '@edge-dit/runtime/safetensors';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { copyCheckpoint } from './copy-checkpoint.ts';
 
 /** Every `OUTLIER_SPACING`th channel is 8 to 30 times as large. */
 const OUTLIER_SPACING = 48;
@@ -20,21 +18,11 @@ const READERS = /transformer_blocks\.\d+\.(attn1\.to_[qkv]|ff\.net\.0\.proj)\.we
 const TABLES = /transformer_blocks\.\d+\.scale_shift_table$/;
 
 /** Writes the copy to `folder`, in float32, since float16 would round the factors in. */
-export async function writeOutlierCheckpoint(checkpoint: Checkpoint, folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await cp(checkpoint.path, folder, { recursive: true });
-  const transformer = join(folder, 'transformer');
-  for (const name of await readdir(transformer)) {
-    if (/\.safetensors(\.index\.json)?$/.test(name)) await rm(join(transformer, name));
-  }
-  const out = new Map<string, SafetensorsTensor>();
-  for (const [name, { shape }] of checkpoint.tensors) {
-    const values = await checkpoint.read(name);
+export const writeOutlierCheckpoint = (checkpoint: Checkpoint, folder: string): Promise<void> =>
+  copyCheckpoint(checkpoint, folder, (name, values, shape) => {
     scale(name, values, shape);
-    out.set(name, float32Tensor(values, shape));
-  }
-  await writeFile(join(transformer, 'diffusion_pytorch_model.safetensors'), serializeSafetensors(out));
-}
+    return values;
+  });
 
 function scale(name: string, values: Float32Array, shape: readonly number[]): void {
   const channels = shape.at(-1)!;

@@ -151,10 +151,13 @@ class HollowWeights implements ModelWeights {
         size: (inFeatures * groups.shape[0] * GROUP_RECORD_BYTES) / groups.length,
         records: this.#panels.subarray(0, groups.length),
       },
-      // Layers of equal balances share their operands, and a manifest does not say which are equal.
+      // Layers of equal balances and signs share their operands, and a manifest does not say which are equal.
       balance: has(balanceName(name)) ? new Float32Array(inFeatures).fill(1 + this.#linears.size) : undefined,
-      rotation: has(rotationName(name)) ? new Uint8Array(inFeatures) : undefined,
+      rotation: has(rotationName(name)) ? signs(this.#linears.size, inFeatures) : undefined,
       activationBits: this.#activationBits.get(name),
     };
   }
 }
+
+/** Others for each of the first 2^32: its binary digits, again and again. */
+const signs = (index: number, count: number) => Uint8Array.from({ length: count }, (_, i) => (index >> (i % 32)) & 1);

@@ -106,6 +106,16 @@ describe('recipes', () => {
     assert.ok(gained > 1, `vidit-q-w4a8 is ${gained} dB nearer to float than rounding to nearest`);
   });
 
+  test('may rotate and not balance: the signs of a block have their room in its place', async () => {
+    const body: LayerPlan = { bits: 8, rotation: true };
+    const recipe: Recipe = { name: 'rotated', summary: '', body, attention: 'float' };
+    await quantize({ checkpoint, recipe, model: 'rotated', store });
+    const job = { place: join(folder, 'models'), model: 'rotated', request: { ...REQUEST, steps: 1 } };
+    let widths = 0;
+    await generatePictures({ jobs: [job], onPicture: ({ width }) => void (widths += width) });
+    assert.equal(widths, 128);
+  });
+
   test('give the same bytes in workerd and in Node', async () => {
     const models = quantized.map(({ name }) => name);
     const pictures = new Map<string, string[]>();

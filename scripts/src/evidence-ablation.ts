@@ -1,5 +1,6 @@
 /**
- * What balance and rotation are for: W8A8 of the emoji example with and without each, and of a copy of it whose
+ * What balance and rotation are for: W8A8 of the emoji example without both, without rotation, and with
+ * both, and of a copy of it whose
  * activations have outlier channels and whose float function is the same. Writes examples/emoji/results/ablation.json
  * and .md; exit code 1 unless plain rounding breaks on the copy and vidit-q-w8a8 holds within 1 dB.
  */
@@ -33,7 +34,6 @@ const { balance } = viditQW8A8.body!;
 const variants = [
   variant('plain', {}),
   variant('balanced', { balance }),
-  variant('rotated', { rotation: true }),
   variant('balanced-rotated', { balance, rotation: true }),
   viditQW8A8,
 ];

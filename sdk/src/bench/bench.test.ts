@@ -115,7 +115,7 @@ test('who stops a benchmark keeps what it measured', async () => {
   const kept: BenchReport[] = [];
   const onPart = async (report: BenchReport) => {
     kept.push(structuredClone(report));
-    if (kept.length === 2) stop.abort();
+    if (kept.length === 3) stop.abort();
   };
   try {
     const stopped = bench({ subject, size: 'quick', plan, hosts: [nodeHost()], signal: stop.signal, onPart });
@@ -123,10 +123,12 @@ test('who stops a benchmark keeps what it measured', async () => {
   } finally {
     await subject.close();
   }
-  const [first, second] = kept.map(({ hosts: [host] }) => host);
+  const [pictures, ...parts] = kept;
+  assert.ok(pictures.startup && pictures.hosts.length === 0);
+  const [first, second] = parts.map(({ hosts: [host] }) => host);
   assert.ok(first.step && first.profile === undefined);
   assert.ok(second.step && second.profile);
-  assert.match(markdownOf(kept[1]), /Where its time goes/);
+  assert.match(markdownOf(kept[2]), /Where its time goes/);
 });
 
 test('workerd compares and measures the same', async () => {

@@ -130,7 +130,7 @@ async function measureHost(
     part: P,
     keep: (result: PartResult<P>) => Partial<HostParts>,
   ): Promise<void> => {
-    if (signal?.aborted) throw new EdgeDitError('aborted', 'the benchmark was cancelled.', { cause: signal.reason });
+    goOn(signal);
     onProgress(`${name} ${version}: ${what}`);
     Object.assign(report, keep(await host.run(part)));
     await onPart();
@@ -162,7 +162,7 @@ async function measureHost(
 }
 
 async function measureAllPictures(
-  { subject, plan, onProgress = () => {} }: BenchOptions,
+  { subject, plan, signal, onProgress = () => {} }: BenchOptions,
   skip: (what: string, reason: string) => void,
 ): Promise<Pick<BenchReport, 'pictures' | 'startup'>> {
   const [{ model }] = subject.models;
@@ -174,8 +174,15 @@ async function measureAllPictures(
     return { startup };
   }
   const rounds = plan.pictureRounds;
-  const onRound = (done: number) => onProgress(`pictures: ${done} of ${rounds} rounds`);
+  const onRound = (done: number) => {
+    goOn(signal);
+    onProgress(`pictures: ${done} of ${rounds} rounds`);
+  };
   return { startup, pictures: await measurePictures(subject.store, model, subject.manifest, rounds, onRound) };
+}
+
+function goOn(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new EdgeDitError('aborted', 'the benchmark was cancelled.', { cause: signal.reason });
 }
 
 async function versions(): Promise<Record<string, string>> {

@@ -6,6 +6,7 @@ import { createParser } from 'eventsource-parser';
 import type * as z from 'zod/mini';
 import type { Events, HealthAnswer, JobAnswer, ModelsAnswer, Pictures } from './api/answers.ts';
 import type { generateSchema } from './generate-request.ts';
+import { pause } from './pause.ts';
 import type { FieldError, ProblemDetails } from './problem.ts';
 
 /** The body of `POST /generate`. */
@@ -163,19 +164,4 @@ async function* eventsOf(response: Response): AsyncGenerator<GenerateEvent> {
     await reader.cancel().catch(() => {});
   }
   throw new EndpointProblem({ status: response.status, detail: 'the connection ended before the pictures came.' });
-}
-
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    if (signal?.aborted) stop();
-    else signal?.addEventListener('abort', stop, { once: true });
-  });
 }

@@ -1,18 +1,12 @@
-/** A pause that a signal ends. */
+/** A pause within a request, which its client may end by leaving. */
 import { EdgeDitError } from '@edge-dit/runtime/errors';
+import { pause } from './pause.ts';
 
 /** @throws EdgeDitError `aborted` when the signal says so */
-export function wait(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(new EdgeDitError('aborted', 'the client left.', { cause: signal.reason }));
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-  });
+export async function wait(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await pause(ms, signal);
+  } catch (cause) {
+    throw new EdgeDitError('aborted', 'the client left.', { cause });
+  }
 }

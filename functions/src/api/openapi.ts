@@ -58,6 +58,8 @@ function problems(...codes: ProblemCode[]): Json {
 }
 
 const GUARDED: ProblemCode[] = ['unauthorized', 'forbidden'];
+/** Of what computes. */
+const LIMITED: ProblemCode[] = [...GUARDED, 'too-many-requests'];
 const STORE: ProblemCode[] = [
   ...(['manifest-invalid', 'manifest-untrusted', 'shard-malformed', 'digest-mismatch'] as const),
   ...(['object-missing', 'store-failed', 'store-denied'] as const),
@@ -122,22 +124,9 @@ export function openApiDocument(): Json {
             },
             202: { ...jobAnswers, headers: { location: header('Of the job.') } },
             ...problems(
-              ...([
-                'malformed-request',
-                'malformed-header',
-                ...GUARDED,
-                'too-many-requests',
-                'model-not-found',
-              ] as const),
-              ...(['not-acceptable', 'content-too-large', 'unsupported-media-type', 'invalid-request'] as const),
-              ...([
-                'invalid-argument',
-                'idempotency-key-reused',
-                'job-canceled',
-                ...BROKEN,
-                'jobs-unavailable',
-                ...STORE,
-              ] as const),
+              ...(['malformed-request', 'malformed-header', ...LIMITED, 'model-not-found', 'not-acceptable'] as const),
+              ...(['content-too-large', 'unsupported-media-type', 'invalid-request', 'invalid-argument'] as const),
+              ...(['idempotency-key-reused', 'job-canceled', ...BROKEN, 'jobs-unavailable', ...STORE] as const),
               ...(['busy', 'timed-out', 'memory-exceeded'] as const),
             ),
           },
@@ -158,7 +147,7 @@ export function openApiDocument(): Json {
               },
             },
             ...problems(
-              ...(['malformed-request', ...GUARDED, 'too-many-requests', 'model-not-found'] as const),
+              ...(['malformed-request', ...LIMITED, 'model-not-found'] as const),
               ...(['content-too-large', 'unsupported-media-type', 'invalid-request', ...BROKEN, ...STORE] as const),
               ...(['busy', 'memory-exceeded'] as const),
             ),

@@ -90,7 +90,10 @@ export const codedAttention: PrepareAttention = (kernels, memory, { tokens, keys
   const take = (bytes: number) => memory.allocate(bytes);
   const key = { panels: take(columns * depth), columns: take(16 * columns) };
   const value = { panels: take(roundUp8(depth) * keys4), columns: take(16 * roundUp8(depth)) };
-  const [codes, records] = [take((rows + TILE_ROWS) * Math.max(depth, keys4)), take(ROW_RECORD_BYTES * rows)];
+  const [codes, records] = [
+    take((rows + TILE_ROWS) * Math.max(depth, keys4)),
+    take(ROW_RECORD_BYTES * (rows + TILE_ROWS)),
+  ];
   const scores = take(4 * rows * columns);
   const scratch = take(linearScratchBytes(rows, Math.max(depth, keys4) / 4));
   const ones = take(4 * depth);

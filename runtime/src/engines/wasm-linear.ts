@@ -84,7 +84,7 @@ function columnSums(memory: WasmMemory, weight: CodedWeight): Float32Array {
   for (let panel = 0; panel < records.length; panel += COLUMN_RECORD_BYTES / 4) records.fill(1, panel, panel + 8);
   return memory.scratch(() => {
     const codes = memory.allocate(TILE_ROWS * k);
-    const record = memory.allocate(ROW_RECORD_BYTES);
+    const record = memory.allocate(ROW_RECORD_BYTES * (1 + TILE_ROWS));
     const out = memory.allocate(4 * n);
     memory.u8(codes, k).fill(1);
     memory.f32(record, 4).set([1, 0, 0, 0]);

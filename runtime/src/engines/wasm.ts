@@ -239,7 +239,7 @@ export class WasmEngine implements Engine {
   #quantize({ source, pass }: Operand, { factors, steps, rotation }: ActivationForm): CodedRows {
     const { rows, channels } = this.#vectorized(source);
     const codes = this.#memory.allocate((rows + TILE_ROWS) * channels);
-    const records = this.#memory.allocate(ROW_RECORD_BYTES * rows);
+    const records = this.#memory.allocate(ROW_RECORD_BYTES * (rows + TILE_ROWS));
     const line = this.#memory.allocate(4 * channels);
     const apart = rotation !== undefined || pass.kind === 'silu';
     const { at } = apart ? this.#pass({ source, pass }) : asWasm(source);

@@ -21,7 +21,14 @@ export class Local<T extends ValueType> implements Expr<T> {
   }
 }
 
-export type NewLocal = <T extends ValueType>(type: T) => Local<T>;
+export interface NewLocal {
+  <T extends ValueType>(type: T): Local<T>;
+  /**
+   * A local that holds a constant from the start of the function. V8 makes a splat of a constant anew, by three
+   * instructions, wherever a loop uses it; a local stays in its register or is read back from the stack.
+   */
+  constant<T extends ValueType>(value: Expr<T>): Local<T>;
+}
 
 /** Runs `body`, and again while `condition`, evaluated after it, is not 0. */
 export function doWhile(body: readonly Statement[], condition: Expr<'i32'>): Statement {
@@ -68,9 +75,19 @@ export function defineFunction<const P extends readonly ValueType[]>(
   build: (params: Parameters<P>, local: NewLocal) => readonly Statement[],
 ): WasmFunction {
   const locals: ValueType[] = [];
+  const constants = new Map<string, Local<ValueType>>();
+  const prologue: Statement[] = [];
+  const newLocal = <T extends ValueType>(type: T) => new Local(type, params.length + locals.push(type) - 1);
+  const constant = <T extends ValueType>(value: Expr<T>) => {
+    const key = value.code.join();
+    const held = (constants.get(key) as Local<T> | undefined) ?? newLocal(value.type);
+    if (!constants.has(key)) prologue.push(held.set(value));
+    constants.set(key, held);
+    return held;
+  };
   const parameters = params.map((type, index) => new Local(type, index)) as unknown as Parameters<P>;
-  const body = build(parameters, (type) => new Local(type, params.length + locals.push(type) - 1)).flat();
-  return { name, params, locals, body };
+  const statements = build(parameters, Object.assign(newLocal, { constant }));
+  return { name, params, locals, body: [...prologue, ...statements].flat() };
 }
 
 function functionBody({ locals, body }: WasmFunction): Bytes {

@@ -114,12 +114,16 @@ export const i8x16 = {
   }),
   shr_u: instruction('v128', simd(109), ['v128', 'i32']),
   add: instruction('v128', simd(110), VV),
+  min_s: instruction('v128', simd(118), VV),
+  max_s: instruction('v128', simd(120), VV),
   narrow_i16x8_s: instruction('v128', simd(101), VV),
   narrow_i16x8_u: instruction('v128', simd(102), VV),
 };
 
 export const i16x8 = {
   splat: instruction('v128', simd(16), ['i32']),
+  extadd_pairwise_i8x16_s: instruction('v128', simd(124), V),
+  extadd_pairwise_i8x16_u: instruction('v128', simd(125), V),
   narrow_i32x4_s: instruction('v128', simd(133), VV),
   extend_low_i8x16_u: instruction('v128', simd(137), V),
   extend_high_i8x16_u: instruction('v128', simd(138), V),
@@ -140,6 +144,7 @@ export const i32x4 = {
   mul: instruction('v128', simd(181), VV),
   min_s: instruction('v128', simd(182), VV),
   max_s: instruction('v128', simd(184), VV),
+  extadd_pairwise_i16x8_s: instruction('v128', simd(126), V),
   shl: instruction('v128', simd(171), ['v128', 'i32']),
   extend_low_i16x8_u: instruction('v128', simd(169), V),
   extend_high_i16x8_u: instruction('v128', simd(170), V),

@@ -37,7 +37,10 @@ const softmaxRows = defineFunction(
     const factor = local('v128');
     const largest = local('v128');
     const sum = local('v128');
-    const { exp, result } = exponential(local);
+    const {
+      exp,
+      results: [result],
+    } = exponential(local);
     return [
       bytes.set(i32.shl(cols, i32.const(2))),
       factor.set(f32x4.splat(scale)),
@@ -51,7 +54,7 @@ const softmaxRows = defineFunction(
         largest.set(f32x4.splat(maxLanes(largest))),
         sum.set(v128.zero),
         ...forBytes(at, bytes, 16, [
-          ...exp(f32x4.sub(v128.load(i32.add(x, at)), largest)),
+          ...exp([f32x4.sub(v128.load(i32.add(x, at)), largest)]),
           sum.set(f32x4.add(sum, result)),
           v128.store(i32.add(x, at), result),
         ]),

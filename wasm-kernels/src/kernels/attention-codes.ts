@@ -10,9 +10,27 @@
  * minus 128, else 0.
  */
 import { count, defineFunction, when } from '../asm/function.ts';
-import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type Statement, v128 } from '../asm/ops.ts';
+import { type Expr, f32, f32x4, i32, i32x4, type Statement, v128 } from '../asm/ops.ts';
 import { exponential } from './exponential.ts';
-import { forBytes, integers, LEAST_RANGE, maxLanes, minLanes, splat, sumIntegerLanes, toIntegers } from './lanes.ts';
+import {
+  BLOCK,
+  foldVectors,
+  forBlocks,
+  integers,
+  LEAST_RANGE,
+  maxLanes,
+  minLanes,
+  narrow,
+  narrowFour,
+  narrowUnsigned,
+  roundAndAdd,
+  roundingBias,
+  splat,
+  sumBytes,
+  sumIntegerLanes,
+  sumUnsignedBytes,
+  toIntegers,
+} from './lanes.ts';
 
 /** float32 [4] to codes 0..255 as int32 [4]. */
 const codesOf = (value: Expr<'v128'>, factor: Expr<'v128'>, zeros: Expr<'v128'>): Expr<'v128'> => {
@@ -26,19 +44,33 @@ export const quantizeKeys = defineFunction(
   ['i32', 'i32', 'i32', 'i32', 'f32', 'i32', 'i32', 'i32', 'i32'],
   ([keys, depth, x, xStride, scale, bias, shift, panels, columns], local) => {
     const [n, at, bytes, target, record, zero, all] = Array.from({ length: 7 }, () => local('i32'));
-    const [low, high, factor, zeros, q, sum] = Array.from({ length: 6 }, () => local('v128'));
+    const [low, high, factor, zeros, sum, packed] = Array.from({ length: 6 }, () => local('v128'));
+    const q = BLOCK.map(() => local('v128'));
     const [least, range] = [local('f32'), local('f32')];
     const ranged = (value: Expr<'f32'>) => f32.select(value, f32.const(0), f32.gt(range, f32.const(LEAST_RANGE)));
-    const value = v128.load(i32.add(x, at));
+    const value = (vector: number) => v128.load(i32.add(x, at), 16 * vector);
+    const see = (vectors: readonly number[]): Statement[] => [
+      ...vectors.map((vector) => q[vector].set(value(vector))),
+      low.set(f32x4.pmin(low, foldVectors(q.slice(0, vectors.length), f32x4.pmin))),
+      high.set(f32x4.pmax(high, foldVectors(q.slice(0, vectors.length), f32x4.pmax))),
+    ];
+    const write = (vectors: readonly number[]): Statement[] => [
+      ...vectors.map((vector) => q[vector].set(roundAndAdd(f32x4.mul(value(vector), factor), zeros))),
+      packed.set(narrowUnsigned(vectors === BLOCK ? q : [q[0], v128.zero, v128.zero, v128.zero])),
+      sum.set(i32x4.add(sum, sumUnsignedBytes(packed))),
+      ...vectors.map((vector) => i32.store(target, i32x4.extract_lane(packed, vector as 0), 32 * vector)),
+      target.set(i32.add(target, i32.const(32 * vectors.length))),
+    ];
     const quantizeRow: Statement[] = [
       low.set(v128.zero),
       high.set(v128.zero),
-      ...forBytes(at, bytes, 16, [q.set(value), low.set(f32x4.pmin(low, q)), high.set(f32x4.pmax(high, q))]),
+      ...forBlocks(local, at, bytes, see(BLOCK), see([0])),
       least.set(minLanes(low)),
       range.set(f32.sub(maxLanes(high), least)),
       factor.set(f32x4.splat(ranged(f32.div(f32.const(255), range)))),
       zeros.set(toIntegers(f32x4.mul(f32x4.splat(f32.sub(f32.const(0), least)), factor))),
       zero.set(i32x4.extract_lane(zeros, 0)),
+      zeros.set(roundingBias(zeros)),
       sum.set(v128.zero),
       target.set(
         i32.add(
@@ -49,13 +81,7 @@ export const quantizeKeys = defineFunction(
           ),
         ),
       ),
-      ...forBytes(at, bytes, 16, [
-        q.set(codesOf(value, factor, zeros)),
-        sum.set(i32x4.add(sum, q)),
-        q.set(i16x8.narrow_i32x4_s(q, q)),
-        i32.store(target, i32x4.extract_lane(i8x16.narrow_i16x8_u(q, q), 0)),
-        target.set(i32.add(target, i32.const(32))),
-      ]),
+      ...forBlocks(local, at, bytes, write(BLOCK), write([0])),
       f32.store(record, f32.mul(ranged(f32.div(range, f32.const(255))), scale)),
       i32.store(record, i32.sub(zero, shift), 32),
       i32.store(record, i32.sub(sumIntegerLanes(sum), i32.mul(shift, depth)), 64),
@@ -148,25 +174,37 @@ export const softmaxQuantize = defineFunction(
   ['i32', 'i32', 'i32', 'i32', 'i32', 'i32'],
   ([rows, cols, x, xStride, codes, records], local) => {
     const [row, bytes, at, total] = Array.from({ length: 4 }, () => local('i32'));
-    const [largest, q, sum] = Array.from({ length: 3 }, () => local('v128'));
-    const { exp, result } = exponential(local);
+    const [largest, sum] = [local('v128'), local('v128')];
+    const q = BLOCK.map(() => local('v128'));
+    const { exp, results } = exponential(local, BLOCK.length);
+    const [steps, offset] = [local.constant(splat(255)), local.constant(roundingBias(integers(-128)))];
+    const packed = local('v128');
+    const scores = (vector: number) => v128.load(i32.add(x, at), 16 * vector);
+    const quantize = (vectors: readonly number[]): Statement[] => [
+      ...exp(vectors.map((vector) => f32x4.sub(scores(vector), largest))),
+      ...vectors.map((vector) => q[vector].set(roundAndAdd(f32x4.mul(results[vector], steps), offset))),
+      packed.set(vectors === BLOCK ? narrow(q) : narrowFour(q[0])),
+      sum.set(i32x4.add(sum, sumBytes(packed))),
+    ];
+    const see = (vectors: readonly number[]): Statement[] => [
+      largest.set(f32x4.pmax(largest, foldVectors(vectors.map(scores), f32x4.pmax))),
+    ];
     return [
       bytes.set(i32.shl(cols, i32.const(2))),
       count(row, rows, 1, [
         largest.set(splat(Number.NEGATIVE_INFINITY)),
-        ...forBytes(at, bytes, 16, [largest.set(f32x4.pmax(largest, v128.load(i32.add(x, at))))]),
+        ...forBlocks(local, at, bytes, see(BLOCK), see([0])),
         largest.set(f32x4.splat(maxLanes(largest))),
         sum.set(v128.zero),
-        ...forBytes(at, bytes, 16, [
-          ...exp(f32x4.sub(v128.load(i32.add(x, at)), largest)),
-          q.set(toIntegers(f32x4.mul(result, splat(255)))),
-          sum.set(i32x4.add(sum, q)),
-          q.set(i32x4.sub(q, integers(128))),
-          q.set(i16x8.narrow_i32x4_s(q, q)),
-          i32.store(codes, i32x4.extract_lane(i8x16.narrow_i16x8_s(q, q), 0)),
-          codes.set(i32.add(codes, i32.const(4))),
-        ]),
-        total.set(sumIntegerLanes(sum)),
+        ...forBlocks(
+          local,
+          at,
+          bytes,
+          [...quantize(BLOCK), v128.store(codes, packed), codes.set(i32.add(codes, i32.const(16)))],
+          [...quantize([0]), i32.store(codes, i32x4.extract_lane(packed, 0)), codes.set(i32.add(codes, i32.const(4)))],
+        ),
+        // The sum of codes + 128.
+        total.set(i32.add(sumIntegerLanes(sum), i32.shl(cols, i32.const(7)))),
         f32.store(records, f32.div(f32.const(1), f32.convert_i32_s(total))),
         i32.store(records, total, 4),
         i32.store(records, i32.const(-128), 8),

@@ -6,9 +6,9 @@
  * lies in the last two does not matter.
  */
 import { count, defineFunction, when } from '../asm/function.ts';
-import { f32, f32x4, i32, v128 } from '../asm/ops.ts';
+import { f32, f32x4, i32, type Statement, v128 } from '../asm/ops.ts';
 import { exponential } from './exponential.ts';
-import { forBytes, maxLanes, splat, sumLanes } from './lanes.ts';
+import { BLOCK, forBlocks, forBytes, maxLanes, splat, sumLanes } from './lanes.ts';
 
 const ATTENTION_STATE = { bytes: 16, largest: 0, sum: 4, kept: 8, added: 12 } as const;
 
@@ -23,8 +23,15 @@ export const softmaxBlock = defineFunction(
     const [row, bytes, at] = Array.from({ length: 3 }, () => local('i32'));
     const [v, factor, largest, sum] = Array.from({ length: 4 }, () => local('v128'));
     const [before, total] = [local('f32'), local('f32')];
-    const { exp, result } = exponential(local);
-    const kept = f32x4.extract_lane(result, 0);
+    const { exp, results } = exponential(local, BLOCK.length);
+    const exponentials = (vectors: readonly number[]): Statement[] => [
+      ...exp(vectors.map((vector) => f32x4.sub(v128.load(i32.add(x, at), 16 * vector), largest))),
+      ...vectors.flatMap((vector) => [
+        sum.set(f32x4.add(sum, results[vector])),
+        v128.store(i32.add(x, at), results[vector], 16 * vector),
+      ]),
+    ];
+    const kept = f32x4.extract_lane(results[0], 0);
     return [
       bytes.set(i32.shl(cols, i32.const(2))),
       factor.set(f32x4.splat(scale)),
@@ -38,18 +45,14 @@ export const softmaxBlock = defineFunction(
         ]),
         largest.set(f32x4.splat(maxLanes(largest))),
         sum.set(v128.zero),
-        ...forBytes(at, bytes, 16, [
-          ...exp(f32x4.sub(v128.load(i32.add(x, at)), largest)),
-          sum.set(f32x4.add(sum, result)),
-          v128.store(i32.add(x, at), result),
-        ]),
-        ...exp(f32x4.sub(f32x4.splat(before), largest)),
+        ...forBlocks(local, at, bytes, exponentials(BLOCK), exponentials([0])),
+        ...exp([f32x4.sub(f32x4.splat(before), largest)]),
         total.set(f32.add(f32.mul(f32.load(states, ATTENTION_STATE.sum), kept), sumLanes(sum))),
         f32.store(states, f32x4.extract_lane(largest, 0), ATTENTION_STATE.largest),
         f32.store(states, total, ATTENTION_STATE.sum),
         sum.set(splat(1)),
         when(last, [sum.set(f32x4.splat(f32.div(f32.const(1), total)))]),
-        f32.store(states, f32x4.extract_lane(f32x4.mul(result, sum), 0), ATTENTION_STATE.kept),
+        f32.store(states, f32x4.extract_lane(f32x4.mul(results[0], sum), 0), ATTENTION_STATE.kept),
         f32.store(states, f32x4.extract_lane(sum, 0), ATTENTION_STATE.added),
         states.set(i32.add(states, i32.const(ATTENTION_STATE.bytes))),
         x.set(i32.add(x, bytes)),

@@ -13,34 +13,46 @@ const LN2_HIGH = 0.693359375;
 const LN2_LOW = Math.LN2 - LN2_HIGH;
 const LIMIT = 88.02;
 
-/** Returns a builder: `exp(x)` gives the statements that leave the result in `result`. */
-export function exponential(local: NewLocal) {
-  const r = local('v128');
-  const n = local('v128');
-  const biased = local('v128');
-  const result = local('v128');
-  const exp = (x: Expr<'v128'>): Statement[] => [
-    r.set(f32x4.pmax(splat(-LIMIT), f32x4.pmin(splat(LIMIT), x))),
-    // n stays in the low bits of the sum; the rest of the word is shifted out when it becomes an exponent.
-    biased.set(f32x4.add(f32x4.mul(r, splat(Math.LOG2E)), splat(ROUNDER))),
-    n.set(f32x4.sub(biased, splat(ROUNDER))),
-    r.set(f32x4.sub(r, f32x4.mul(n, splat(LN2_HIGH)))),
-    r.set(f32x4.sub(r, f32x4.mul(n, splat(LN2_LOW)))),
-    result.set(splat(TAYLOR[0])),
-    ...TAYLOR.slice(1).map((term) => result.set(f32x4.add(f32x4.mul(result, r), splat(term)))),
-    result.set(f32x4.mul(result, i32x4.shl(i32x4.add(biased, integers(127)), i32.const(23)))),
-  ];
-  return { exp, result };
+/**
+ * Builders of statements: `exp(x)` leaves the results of as many vectors as it is given, at most `width`, in `results`. A
+ * vector is one chain of thirty operations that wait for one another, so those of several are interleaved.
+ */
+export function exponential(local: NewLocal, width = 1) {
+  const vectors = () => Array.from({ length: width }, () => local('v128'));
+  const [r, n, biased, results] = [vectors(), vectors(), vectors(), vectors()];
+  const held = (value: number) => local.constant(splat(value));
+  const exp = (x: readonly Expr<'v128'>[]): Statement[] => {
+    const each = (step: (i: number) => Statement): Statement[] => x.map((_, i) => step(i));
+    return [
+      ...each((i) => r[i].set(f32x4.pmax(held(-LIMIT), f32x4.pmin(held(LIMIT), x[i])))),
+      // n stays in the low bits of the sum; the rest of the word is shifted out when it becomes an exponent.
+      ...each((i) => biased[i].set(f32x4.add(f32x4.mul(r[i], held(Math.LOG2E)), held(ROUNDER)))),
+      ...each((i) => n[i].set(f32x4.sub(biased[i], held(ROUNDER)))),
+      ...each((i) => r[i].set(f32x4.sub(r[i], f32x4.mul(n[i], held(LN2_HIGH))))),
+      ...each((i) => r[i].set(f32x4.sub(r[i], f32x4.mul(n[i], held(LN2_LOW))))),
+      ...each((i) => results[i].set(held(TAYLOR[0]))),
+      ...TAYLOR.slice(1).flatMap((term) =>
+        each((i) => results[i].set(f32x4.add(f32x4.mul(results[i], r[i]), held(term)))),
+      ),
+      ...each((i) =>
+        results[i].set(
+          f32x4.mul(results[i], i32x4.shl(i32x4.add(biased[i], local.constant(integers(127))), i32.const(23))),
+        ),
+      ),
+    ];
+  };
+  return { exp, results };
 }
 
-/** 1 / (1 + exp(-x)), as builder statements that leave it in `result`. */
-export function sigmoid(local: NewLocal) {
-  const { exp, result } = exponential(local);
+/** 1 / (1 + exp(-x)), as builders of statements like those of `exponential`. */
+export function sigmoid(local: NewLocal, width = 1) {
+  const { exp, results } = exponential(local, width);
+  const one = local.constant(splat(1));
   return {
-    result,
-    sigmoid: (x: Expr<'v128'>): Statement[] => [
-      ...exp(f32x4.sub(v128.zero, x)),
-      result.set(f32x4.div(splat(1), f32x4.add(splat(1), result))),
+    results,
+    sigmoid: (x: readonly Expr<'v128'>[]): Statement[] => [
+      ...exp(x.map((value) => f32x4.sub(v128.zero, value))),
+      ...x.map((_, i) => results[i].set(f32x4.div(one, f32x4.add(one, results[i])))),
     ],
   };
 }

@@ -7,7 +7,7 @@
  *
  * m rows, n columns, K = 4 * groups (zero padded).
  * a         int8 [m, K], row-major; rows up to the next multiple of the tile must be readable
- * rows      a record of 16 bytes a row: scale float32, sum_k (a - zero) int32, zero int32, gate int32
+ * rows      a record of 16 bytes a row: scale float32, sum_k (a - zero) int32, zero int32, gate int32; as many readable as of a
  * panels    codes in the layout of their width, such as `u4-8x4`: 8 columns by 4 of k, 32 codes a group
  * columns   a record of 128 bytes a panel: scale float32 [8], zero int32 [8], sum_k code int32 [8], bias float32 [8]
  * out       float32, rows `outStride` bytes apart: y where the gate of a row is 0. Else the gate is the address of a vector
@@ -63,7 +63,8 @@ export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll
     PARAMETERS,
     ([m, n, groups, a, rows, panels, columns, out, outStride, scratch, bits, size, steps, stepStride], local) => {
       const [i, j, k, b, row, left, unpacked] = Array.from({ length: 7 }, () => local('i32'));
-      const [rowBytes, codes, prepared, gate] = Array.from({ length: 4 }, () => local('i32'));
+      const [rowBytes, codes, prepared] = Array.from({ length: 3 }, () => local('i32'));
+      const [gate, record, target, targetStride] = Array.from({ length: 4 }, () => local('i32'));
       const tileRows = Array.from({ length: mr }, (_, r) => r);
       const pointers = tileRows.map(() => local('i32'));
       const acc = tileRows.map(() => [local('v128'), local('v128')] as const);
@@ -100,42 +101,77 @@ export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll
         ...(unroll === 1 ? [] : [k.set(i32.and(groups, i32.const(unroll - 1))), when(k, [turns(1)])]),
       ];
 
+      // Additions, since V8 adds an offset of a splat to the base of the memory, which takes a register for each.
+      const recordOf = (r: number) => (r === 0 ? record : i32.add(record, i32.const(16 * r)));
+      const start = i32.add(out, i32.add(i32.mul(i, outStride), i32.shl(j, i32.const(2))));
       const tile: Statement[] = [
         ...acc.flat().map((sum) => sum.set(v128.zero)),
         b.set(unpacked),
         ...products(),
         // The high nibbles came first: sixteen times their sum, then the low ones, which follow them in scratch.
         ...(nibbles ? [...acc.flat().map((sum) => sum.set(i32x4.shl(sum, i32.const(4)))), ...products()] : []),
-        row.set(i32.add(out, i32.add(i32.mul(i, outStride), i32.shl(j, i32.const(2))))),
-        ...tileRows.flatMap((r) => [when(i32.lt_s(i32.add(i, i32.const(r)), m), epilogue(r))]),
+        row.set(start),
+        record.set(i32.add(rows, i32.shl(i, i32.const(4)))),
+        // The columns of the last panel may be fewer than eight: its rows go by way of scratch.
+        when(
+          i32.ge_s(left, i32.const(8)),
+          [target.set(row), targetStride.set(outStride)],
+          [target.set(scratch), targetStride.set(i32.const(TAIL_ROW_BYTES))],
+        ),
+        ...[0, 1].flatMap(outputs),
+        ...tileRows.flatMap((r) => (r === 0 ? keep(r) : [when(i32.lt_s(i32.add(i, i32.const(r)), m), keep(r))])),
+        when(i32.lt_s(left, i32.const(8)), copyTails()),
       ];
 
-      function epilogue(r: number): Statement[] {
-        const record = i32.add(rows, i32.shl(i32.add(i, i32.const(r)), i32.const(4)));
-        const sides = (expression: (sum: Local<'v128'>, side: number) => Expr<'v128'>): Statement[] =>
-          acc[r].map((sum, side) => sum.set(expression(sum, side)));
+      /** Sums of one side of the tile become outputs: each field of the columns is read once, whatever the rows. */
+      function outputs(side: number): Statement[] {
+        const each = (expression: (sum: Local<'v128'>) => Expr<'v128'>, field: number) =>
+          tileRows.flatMap((r) => [
+            x.set(v128.load32_splat(recordOf(r), 4 * field)),
+            acc[r][side].set(expression(acc[r][side])),
+          ]);
+        const column = (field: number) => y[field & 1].set(v128.load(columns, 32 * field + 16 * side));
         return [
-          gate.set(i32.load(record, 12)),
-          ...sides((sum, side) => {
-            const ofColumn = (field: number) => v128.load(columns, 32 * field + 16 * side);
-            const ofRow = (field: number) => v128.load32_splat(record, 4 * field);
-            const zeros = i32x4.add(i32x4.mul(ofColumn(1), ofRow(1)), i32x4.mul(ofColumn(2), ofRow(2)));
-            const scaled = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, zeros)), f32x4.mul(ofColumn(0), ofRow(0)));
-            return f32x4.add(scaled, ofColumn(3));
-          }),
+          column(1),
+          ...each((sum) => i32x4.sub(sum, i32x4.mul(y[1], x)), 1),
+          column(2),
+          ...each((sum) => i32x4.sub(sum, i32x4.mul(y[0], x)), 2),
+          column(0),
+          column(3),
+          ...each((sum) => f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(y[0], x)), y[1]), 0),
+        ];
+      }
+
+      function keep(r: number): Statement[] {
+        return [
+          gate.set(i32.load(recordOf(r), 12)),
           when(
             gate,
-            sides((sum, side) => {
+            acc[r].map((sum, side) => {
               const factor = v128.load(i32.add(row, gate), 16 * side);
-              return f32x4.add(v128.load(row, 16 * side), f32x4.mul(factor, sum));
+              return sum.set(f32x4.add(v128.load(row, 16 * side), f32x4.mul(factor, sum)));
             }),
           ),
-          when(
-            i32.ge_s(left, i32.const(8)),
-            acc[r].map((sum, side) => v128.store(row, sum, 16 * side)),
-            [...acc[r].map((sum, side) => v128.store(scratch, sum, 16 * side)), copyFloats(local, scratch, row, left)],
-          ),
+          ...acc[r].map((sum, side) => v128.store(target, sum, 16 * side)),
+          target.set(i32.add(target, targetStride)),
           row.set(i32.add(row, outStride)),
+        ];
+      }
+
+      /** From scratch to the end of each row of the tile. */
+      function copyTails(): Statement[] {
+        const [r, c] = [local('i32'), local('i32')];
+        const at = i32.shl(c, i32.const(2));
+        return [
+          target.set(scratch),
+          row.set(start),
+          k.set(i32.sub(m, i)),
+          when(i32.gt_s(k, i32.const(mr)), [k.set(i32.const(mr))]),
+          count(r, k, 1, [
+            count(c, left, 1, [f32.store(i32.add(row, at), f32.load(i32.add(target, at)))]),
+            target.set(i32.add(target, i32.const(TAIL_ROW_BYTES))),
+            row.set(i32.add(row, outStride)),
+          ]),
         ];
       }
 
@@ -170,12 +206,6 @@ function multiplyAdd(relaxed: boolean, sum: Expr<'v128'>, x: Expr<'v128'>, y: Ex
 /** `k = k - 1`, as a condition that is 0 at the end. */
 function decrement(k: Local<'i32'>): Expr<'i32'> {
   return { type: 'i32', code: [...k.set(i32.sub(k, i32.const(1))), ...k.code] };
-}
-
-function copyFloats(local: NewLocal, from: Expr<'i32'>, to: Expr<'i32'>, floats: Expr<'i32'>): Statement {
-  const c = local('i32');
-  const at = i32.shl(c, i32.const(2));
-  return count(c, floats, 1, [f32.store(i32.add(to, at), f32.load(i32.add(from, at)))]);
 }
 
 /** Widens `groups` groups of four int8 of `a` to int16 at `to`, and lets `a` point there. */

@@ -7,7 +7,7 @@
  * keys four channels of a token, of values four tokens of a channel. Words lie in vec4, of four tokens or four channels: so
  * threads move them four at a time, and find those of their own queries, keys or channels side by side.
  */
-import { divisorNear } from './attention-float.ts';
+import { acrossOf } from './attention-float.ts';
 import { dots } from './codes.ts';
 import { range } from './gemm-tile.ts';
 import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
@@ -165,14 +165,23 @@ export function codedAttentionBytes(shape: Omit<CodedAttention, 'biased' | 'pack
 
 const MOST_THREADS = 128;
 
+/** Queries of a head from which on a workgroup need not take a power of two of them. */
+const MANY_TOKENS = 2048;
+
 /**
  * The threads for heads of so many channels in so many bytes of workgroup memory. Four queries by four keys a thread are
  * faster than more of either by up to a half: `npm run tune:webgpu`.
  */
-export function codedAttentionShape(depth: number, bytes: number): Omit<CodedAttention, 'biased' | 'packed' | 'depth'> {
-  const across = divisorNear(depth / 4, 8);
+export function codedAttentionShape(
+  depth: number,
+  bytes: number,
+  tokens: number,
+): Omit<CodedAttention, 'biased' | 'packed' | 'depth'> {
+  const across = acrossOf(depth / 4);
   const shape = (down: number) => ({ across, down, queries: 4, keys: 4 });
-  for (let down = Math.floor(MOST_THREADS / across); down > 1; down--) {
+  const most = Math.max(1, Math.floor(MOST_THREADS / across));
+  const first = tokens > MANY_TOKENS ? most : 2 ** Math.floor(Math.log2(most));
+  for (let down = first; down > 1; down--) {
     if (codedAttentionBytes({ depth, ...shape(down) }) <= bytes) return shape(down);
   }
   return shape(1);

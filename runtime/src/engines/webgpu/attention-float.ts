@@ -14,6 +14,8 @@ export interface FloatAttention {
   /** Queries and keys of a thread in a block, the latter a multiple of 4. */
   readonly queries: number;
   readonly keys: number;
+  /** Queries stay in the GPU's memory, and its caches, instead of in workgroup memory. */
+  readonly afar?: boolean;
   readonly biased: boolean;
 }
 
@@ -22,9 +24,9 @@ type Shape = Omit<FloatAttention, 'biased' | 'depth'>;
 /** In vec4, odd, so that equal channels of consecutive rows lie in different banks. */
 const strideOf = (depth: number) => (depth / 4) | 1;
 
-export function floatAttentionBytes({ depth, across, down, queries, keys }: Shape & { depth: number }): number {
+export function floatAttentionBytes({ depth, across, down, queries, keys, afar }: Shape & { depth: number }): number {
   const [rows, block] = [down * queries, across * keys];
-  return 16 * strideOf(depth) * (rows + block) + 4 * rows * (block + 4) + 4 * rows * across;
+  return 16 * strideOf(depth) * ((afar ? 0 : rows) + block) + 4 * rows * (block + 4) + 4 * rows * across;
 }
 
 interface Candidate {
@@ -36,10 +38,20 @@ interface Candidate {
   readonly workgroups: number;
   /** Keys of a block at most. */
   readonly block: number;
+  readonly afar?: boolean;
 }
 
-/** By `npm run tune:webgpu`: large tiles are read least; fewer queries a thread keep more of a GPU busy with few. */
-const CANDIDATES: readonly Candidate[] = [
+/** Of fewer keys queries are better near. */
+const AFAR_KEYS = 256;
+
+/**
+ * By `npm run tune:webgpu`: large tiles are read least; queries afar leave workgroup memory to more workgroups; fewer queries
+ * a thread keep more of a GPU busy with few.
+ */
+export const CANDIDATES: readonly Candidate[] = [
+  { queries: 6, keys: 4, threads: 128, workgroups: 768, block: 24, afar: true },
+  { queries: 4, keys: 8, threads: 192, workgroups: 256, block: 48, afar: true },
+  { queries: 4, keys: 4, threads: 128, workgroups: 512, block: 128, afar: true },
   { queries: 4, keys: 8, threads: 96, workgroups: 256, block: 48 },
   { queries: 4, keys: 4, threads: 128, workgroups: 256, block: 128 },
   { queries: 2, keys: 8, threads: 128, workgroups: 0, block: 64 },
@@ -55,26 +67,40 @@ const CANDIDATES: readonly Candidate[] = [
 export function floatAttentionShape(depth: number, bytes: number, rows: number, keys: number): Shape {
   const across = acrossOf(depth / 4);
   for (const candidate of CANDIDATES) {
-    const { queries, keys: own, block } = candidate;
+    const { queries, keys: own, block, afar } = candidate;
     const most = Math.max(1, Math.floor(candidate.threads / across));
     const half = (own / 2) * across;
-    if (own * across > block || (own > 4 && keys <= half) || rows < candidate.workgroups * most * queries) continue;
-    for (let down = most; 2 * down >= most; down--) {
-      const shape = { across, down, queries, keys: own };
-      if (floatAttentionBytes({ depth, ...shape }) <= bytes) return shape;
-    }
+    if (own * across > block || (own > 4 && keys <= half) || (afar && keys < AFAR_KEYS)) continue;
+    if (rows < candidate.workgroups * most * queries) continue;
+    const shape = shapeOf(candidate, depth, bytes);
+    if (shape) return shape;
   }
   return { across, down: 1, queries: 1, keys: 4 };
 }
 
+/** As many threads of a candidate as have room, if that is half of them at least. */
+export function shapeOf(
+  { queries, keys, threads, afar = false }: Candidate,
+  depth: number,
+  bytes: number,
+): Shape | undefined {
+  const across = acrossOf(depth / 4);
+  const most = Math.max(1, Math.floor(threads / across));
+  for (let down = most; 2 * down >= most; down--) {
+    const shape = { across, down, queries, keys, afar };
+    if (floatAttentionBytes({ depth, ...shape }) <= bytes) return shape;
+  }
+  return undefined;
+}
+
 /** At most 8 where that can be: of more threads side by side, some would meet in a bank of workgroup memory. */
-function acrossOf(fours: number): number {
+export function acrossOf(fours: number): number {
   const few = [8, 7, 6, 5, 4].find((count) => fours % count === 0);
   return few ?? divisorNear(fours, 8);
 }
 
 /** The divisor of `count` that is nearest to `wanted`, at most 32. */
-export function divisorNear(count: number, wanted: number): number {
+function divisorNear(count: number, wanted: number): number {
   const divisors = range(Math.min(count, 32))
     .map((i) => i + 1)
     .filter((divisor) => count % divisor === 0);
@@ -89,7 +115,7 @@ export function divisorNear(count: number, wanted: number): number {
 export const floatAttention = kernelFamily(defineFloatAttention);
 
 function defineFloatAttention(options: FloatAttention): Kernel {
-  const { depth, across, down, queries, keys, biased } = options;
+  const { depth, across, down, queries, keys, afar, biased } = options;
   const threads = across * down;
   const [rows, block] = [down * queries, across * keys];
   const fours = depth / 4;
@@ -136,7 +162,7 @@ function defineFloatAttention(options: FloatAttention): Kernel {
       out: 'rw array<vec4<f32>>',
     },
     body: `
-var<workgroup> asked: array<array<vec4<f32>, ${stride}>, ${rows}>;
+${afar ? '' : `var<workgroup> asked: array<array<vec4<f32>, ${stride}>, ${rows}>;`}
 var<workgroup> given: array<array<vec4<f32>, ${stride}>, ${block}>;
 var<workgroup> weights: array<array<vec4<f32>, ${block / 4 + 1}>, ${rows}>;
 var<workgroup> parts: array<array<f32, ${across}>, ${rows}>;
@@ -149,9 +175,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let q0 = p.qAt + group.z * p.tokens * p.width + head;
   let k0 = p.kAt + group.z * p.keys * p.width + head;
   let v0 = p.vAt + group.z * p.keys * p.width + head;
-  for (var i = t; i < ${rows * fours}u; i += ${threads}u) {
+  ${
+    afar
+      ? eachRow((i) => `let at${i} = q0 + min(first + ${row(i)}, p.tokens - 1u) * p.width;`)
+      : `for (var i = t; i < ${rows * fours}u; i += ${threads}u) {
     let token = min(first + i / ${fours}u, p.tokens - 1u);
     asked[i / ${fours}u][i % ${fours}u] = q[q0 + token * p.width + i % ${fours}u] * p.scale;
+  }`
   }
   ${fetched.map((i) => `var f${i}: vec4<f32>;`).join(' ')}
   ${fetch('k', '0u')}
@@ -167,7 +197,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       [6, 4, 3, 2],
       (c) => `
       ${range(queries)
-        .map((i) => `let q${i} = asked[${row(i)}][${c}];`)
+        .map((i) => `let q${i} = ${afar ? `q[at${i} + ${c}] * p.scale` : `asked[${row(i)}][${c}]`};`)
         .join(' ')}
       ${range(keys)
         .map((j) => {

@@ -89,7 +89,7 @@ function attendCodes(tensors: AttentionTensors, sizes: Sizes, bias: GPUBuffer | 
   const vectors = (heads * depth) / 4;
   const columns = { keys, vectors, xAt: v.at / 4, words };
   host.dispatch(VALUE_COLUMNS, [v.buffer, ...values], columns, [vectors, batch, 1]);
-  const shape = codedAttentionShape(depth, host.limits.maxComputeWorkgroupStorageSize);
+  const shape = codedAttentionShape(depth, host.limits.maxComputeWorkgroupStorageSize, tokens);
   const kernel = codedAttention({ depth, ...shape, biased: bias !== undefined, packed: host.packed });
   const buffers = [...queries, ...given, ...values, ...(bias ? [bias] : []), out.buffer];
   const groups = [Math.ceil(tokens / (shape.down * shape.queries)), heads, batch] as const;

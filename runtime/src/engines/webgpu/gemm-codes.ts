@@ -12,12 +12,16 @@ import { type Into, OUTPUT_PARAMETERS, writeTile } from './gemm-output.ts';
 import {
   range,
   rowOperand,
+  rowsOfThread,
   type TileOperand,
   type TileProgram,
   type TileShape,
+  teamsOf,
   tileColumn,
   tileLoop,
   tileMemory,
+  tilePlace,
+  tileRow,
   tileThreads,
 } from './gemm-tile.ts';
 import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
@@ -48,6 +52,8 @@ function defineCodesGemm(options: CodesGemm): Kernel {
   const element = panelType(bits);
   const out = aligned ? 'vec4<f32>' : 'f32';
   const names = range(layers);
+  // Before the loop where there are registers for them: few threads wait for what they read last.
+  const early = teamsOf(shape) > 1;
   const program: TileProgram = {
     shape,
     scalar: 'u32',
@@ -103,8 +109,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let codesAt = p.codesAt + row0 * rowVectors;
   let lastPanel = (p.columns - 1u) / 8u;
   let steps = p.words / ${shape.depth}u;
+  ${tilePlace(shape)}
+  ${early ? records(options) : ''}
   ${tileLoop(program)}
-  ${epilogue(options)}
+  ${early ? '' : records(options)}
+  ${writeTile({ shape, into, aligned, perRow: '', value: (i, j) => `valueOf(s${i}_${j}, r${i}, c${j})` })}
 }`,
   });
 }
@@ -121,6 +130,7 @@ function panelOperand({ bits, grouped, shape }: CodesGemm): TileOperand {
   const words = wordsOfElement(bits);
   const item = (index: string) => ({ panel: `(${index} / ${shape.depth}u)`, four: `(${index} % ${shape.depth}u)` });
   return {
+    along: false,
     items: (shape.columns / 8) * shape.depth,
     declare: (suffix) =>
       [
@@ -150,12 +160,13 @@ function panelOperand({ bits, grouped, shape }: CodesGemm): TileOperand {
   };
 }
 
-function epilogue({ bits, shape, into, aligned }: CodesGemm): string {
+/** Of a thread's rows and columns. */
+function records({ bits, shape }: CodesGemm): string {
   const perColumn = 4 / wordsOfElement(bits);
   const columns = range(shape.threadColumns).map((j) => {
     const column = `min(column0 + ${tileColumn(shape, j)}, p.columns - 1u)`;
     return `let c${j} = weightVector(p.columnsAt + ${column} * ${perColumn}u);`;
   });
-  const value = (i: number, j: number) => `valueOf(s${i}_${j}, record, c${j})`;
-  return [...columns, writeTile({ shape, into, aligned, perRow: 'let record = a[row];', value })].join('\n  ');
+  const rows = range(rowsOfThread(shape)).map((i) => `let r${i} = a[row0 + ${tileRow(shape, i)}];`);
+  return [...columns, ...rows].join('\n  ');
 }

@@ -14,6 +14,7 @@ import {
   tileColumn,
   tileLoop,
   tileMemory,
+  tilePlace,
   tileThreads,
 } from './gemm-tile.ts';
 import { defineKernel, type Kernel, kernelFamily, kernelName } from './kernel.ts';
@@ -83,6 +84,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let column0 = group.x * ${shape.columns}u;
   ${coded ? 'let lastPanel = (p.columns - 1u) / 8u;' : ''}
   let steps = (p.inputs + ${shape.depth - 1}u) / ${shape.depth}u;
+  ${tilePlace(shape)}
   ${tileLoop(program)}
   ${range(shape.threadColumns)
     .map((j) => {
@@ -126,6 +128,7 @@ function panelOperand({ grouped, shape }: FloatGemm, bits: CodeBits): TileOperan
   const words = wordsOfElement(bits);
   const fours = shape.depth / 4;
   return {
+    along: false,
     items: (shape.columns / 8) * fours,
     declare: (suffix) => {
       const values = elements.map((i) => `var w${suffix}_${i}: ${panelType(bits)};`).join(' ');

@@ -1,5 +1,5 @@
 /** What becomes of the sums of a tile: stored, added to what is there, or added times a gate. */
-import { range, type TileShape, tileColumn, tileRow } from './gemm-tile.ts';
+import { range, rowsOfThread, type TileShape, tileColumn, tileRow } from './gemm-tile.ts';
 
 /** `add`: the output is added to what is there. `gate`: so, times a gate. */
 export type Into = 'new' | 'add' | 'gate';
@@ -21,7 +21,7 @@ export const OUTPUT_PARAMETERS = { outAt: 'u32', gateAt: 'u32', gateStride: 'u32
 /** Reads `row0` and `column0` of the tile; calls getOut(at) and setOut(at, value), and reads `gate` where there is one. */
 export function writeTile({ shape, into, aligned, perRow, value }: TileOutput): string {
   const step = aligned ? 4 : 1;
-  const rows = range(shape.threadRows).map((i) => {
+  const rows = range(rowsOfThread(shape)).map((i) => {
     const stores = range(shape.threadColumns / step).map((q) => {
       const values = range(step).map((c) => value(i, step * q + c));
       const whole = aligned ? `vec4<f32>(${values.join(', ')})` : values[0];

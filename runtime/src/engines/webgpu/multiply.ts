@@ -44,7 +44,7 @@ export function multiplyCodes(
   const { outFeatures: columns, coded } = layers[0];
   const { bits, grouped } = coded!;
   const { packed } = host;
-  const shape = codesTile(rows, columns * layers.length, host.limits);
+  const shape = codesTile(rows, columns * layers.length, words, host.limits);
   const { into, gates, parameters } = gated(gate, rows);
   const aligned = columns % 4 === 0 && outputs[0].at % 4 === 0;
   const kernel = codesGemm({ bits, grouped, packed, shape, layers: layers.length, into, aligned });

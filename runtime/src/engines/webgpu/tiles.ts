@@ -8,31 +8,47 @@ interface Choice {
 }
 
 /**
- * By `npm run tune:webgpu`: four rows by four columns a thread are faster than more, and workgroups of 128 threads faster
- * than larger ones. The last is for products so small that no GPU is busy with them.
+ * By `npm run tune:webgpu`. Four rows by four columns a thread are faster than more, and workgroups that take little of the
+ * workgroup memory faster than others, since more of them are on a processor. Products of few tiles are fastest by two teams
+ * and deep steps; the last is for rows that no such step divides.
  */
-const CODE_TILES: readonly Choice[] = [
-  { shape: { rows: 32, columns: 64, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 256 },
-  { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 0 },
+export const CODE_TILES: readonly Choice[] = [
+  { shape: { rows: 32, columns: 64, threadRows: 4, threadColumns: 4, depth: 16, buffers: 1 }, workgroups: 400 },
+  { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 32, teams: 2, buffers: 1 }, workgroups: 0 },
+  { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 16, buffers: 1 }, workgroups: 0 },
 ];
 
-const FLOAT_TILES: readonly Choice[] = [
-  { shape: { rows: 64, columns: 64, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 512 },
-  { shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 16 }, workgroups: 32 },
+export const FLOAT_TILES: readonly Choice[] = [
+  { shape: { rows: 64, columns: 64, threadRows: 8, threadColumns: 4, depth: 16, buffers: 1 }, workgroups: 256 },
+  {
+    shape: { rows: 32, columns: 32, threadRows: 4, threadColumns: 4, depth: 32, teams: 2, buffers: 1 },
+    workgroups: 32,
+  },
   { shape: { rows: 16, columns: 32, threadRows: 4, threadColumns: 4, depth: 8 }, workgroups: 0 },
 ];
 
-function choose(tiles: readonly Choice[], rows: number, columns: number, limits: GPUSupportedLimits): TileShape {
+function choose(
+  tiles: readonly Choice[],
+  rows: number,
+  columns: number,
+  depth: number,
+  limits: GPUSupportedLimits,
+): TileShape {
   const fits = ({ shape, workgroups }: Choice) =>
     tileBytes(shape) <= limits.maxComputeWorkgroupStorageSize &&
     tileThreads(shape) <= limits.maxComputeInvocationsPerWorkgroup &&
+    depth % shape.depth === 0 &&
     Math.ceil(rows / shape.rows) * Math.ceil(columns / shape.columns) >= workgroups;
   return (tiles.find(fits) ?? tiles[tiles.length - 1]).shape;
 }
 
-/** @param columns of all layers of the dispatch together */
-export const codesTile = (rows: number, columns: number, limits: GPUSupportedLimits) =>
-  choose(CODE_TILES, rows, columns, limits);
+/**
+ * @param columns of all layers of the dispatch together
+ * @param words of a row, padded
+ */
+export const codesTile = (rows: number, columns: number, words: number, limits: GPUSupportedLimits) =>
+  choose(CODE_TILES, rows, columns, words, limits);
 
+/** Rows of floats need no room beyond their ends: any depth will do. */
 export const floatTile = (rows: number, columns: number, limits: GPUSupportedLimits) =>
-  choose(FLOAT_TILES, rows, columns, limits);
+  choose(FLOAT_TILES, rows, columns, 0, limits);

@@ -67,6 +67,33 @@ export function busyWork(clock: DispatchClock, rounds: number): BusyWork {
   return { kernel: FMA, buffers: [clock.random(4096)], parameters: { seed: 3 }, groups: [GROUPS, 1, 1], rounds };
 }
 
+const NOTHING = defineKernel({
+  name: 'nothing',
+  parameters: {},
+  buffers: { out: 'rw array<u32>' },
+  body: `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) { if (id.x < p.none) { out[0] = 1u; } }`,
+});
+
+/** What a dispatch of nothing takes in nanoseconds: in a pass of its own, and one of many in a pass. */
+export interface Floor {
+  readonly apart: number;
+  readonly inRow: number;
+}
+
+export async function measureFloor(clock: DispatchClock, copies: number): Promise<Floor> {
+  const mark = clock.mark;
+  const works: Work[] = Array.from({ length: copies }, () => {
+    return { kernel: NOTHING, buffers: [clock.blank(256)], parameters: {}, groups: [1, 1, 1] };
+  });
+  await clock.prepare([NOTHING]);
+  const [apart] = await clock.time(works.slice(0, 1));
+  const [together] = await clock.timePasses([works]);
+  clock.clear(mark);
+  return { apart, inRow: together / copies };
+}
+
 const DOT = chains('dot', 'i32', 'i32(SEED)', (x) => `${x} + dot4I8Packed(bitcast<u32>(${x}), bitcast<u32>(y))`, []);
 
 /** The loop of dot4I8Packed, and its multiplications: timed beside products, it says what the clocks of a moment allow. */

@@ -8,6 +8,7 @@ import { randomBits } from '../core/random-values.ts';
 /** Rounds of a figure, after some that are not counted. */
 const ROUNDS = 15;
 const WARM = 3;
+const FENCE = new Float32Array(4);
 
 export const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -82,6 +83,11 @@ export class DispatchClock {
     return buffer;
   }
 
+  /** A buffer of zeros. */
+  blank(bytes: number): GPUBuffer {
+    return this.#memory.weights(bytes);
+  }
+
   get mark(): number {
     return this.#memory.top;
   }
@@ -117,6 +123,36 @@ export class DispatchClock {
     const times = this.#queue.takeTimings().map(({ from, to }) => to - from);
     const counted = times.slice((this.busy?.rounds ?? 0) + WARM * works.length);
     return works.map((_, i) => median(counted.filter((_, at) => at % works.length === i)));
+  }
+
+  /**
+   * Median nanoseconds of passes of several dispatches: all passes once a round. Their last buffers are outputs, the first
+   * four values of which are lost.
+   */
+  async timePasses(passes: readonly (readonly Work[])[], rounds = ROUNDS): Promise<number[]> {
+    this.#queue.time('steps');
+    this.beBusy();
+    for (let i = 0; i < rounds + WARM; i++) {
+      for (const works of passes) {
+        for (const work of works) this.#dispatch(work);
+        // A copy between two passes keeps them apart.
+        this.#queue.upload(works[0].buffers.at(-1)!, FENCE);
+      }
+    }
+    await this.#queue.read(this.#idle, 0, 4);
+    this.#queue.time('dispatches');
+    const times = this.#queue.takeTimings().map(({ from, to }) => to - from);
+    // The first pass is that of what keeps the device busy, too.
+    const counted = times.slice(WARM * passes.length);
+    return passes.map((_, i) => median(counted.filter((_, at) => at % passes.length === i)));
+  }
+
+  /** Bytes of a buffer after a dispatch. */
+  async outputOf(work: Work, buffer: GPUBuffer): Promise<ArrayBuffer> {
+    this.#dispatch(work);
+    const bytes = await this.#queue.read(buffer, 0, buffer.size);
+    this.#queue.takeTimings();
+    return bytes;
   }
 
   #dispatch({ kernel, buffers, parameters, groups }: Work): void {

@@ -6,6 +6,7 @@ import {
   type TileShape,
   tileLoop,
   tileMemory,
+  tilePlace,
   tileThreads,
 } from '@edge-dit/runtime/engines/webgpu/gemm-tile';
 import { defineKernel, type Kernel, kernelName } from '@edge-dit/runtime/engines/webgpu/kernel';
@@ -46,6 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let row0 = group.y * ${shape.rows}u;
   let column0 = group.x * ${shape.columns}u;
   let steps = (p.inputs + ${shape.depth - 1}u) / ${shape.depth}u;
+  ${tilePlace(shape)}
   ${tileLoop(program)}
   ${writeTile({ shape, into: 'new', aligned: true, perRow: '', value: (i, j) => `f32(s${i}_${j})` })}
 }`,

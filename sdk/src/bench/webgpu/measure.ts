@@ -1,9 +1,10 @@
 /** The whole benchmark of a GPU, in one run: ceilings, products by shape and kind, and steps of networks. */
 import { tileBytes, tileThreads } from '@edge-dit/runtime/engines/webgpu/gemm-tile';
-import { busyWork, type Ceilings, measureCeilings } from './ceilings.ts';
+import { type AttentionProducts, type AttentionShape, timeAttentionProducts } from './attention-products.ts';
+import { busyWork, type Ceilings, type Floor, measureCeilings, measureFloor } from './ceilings.ts';
 import { type DispatchClock, openClock } from './dispatch-clock.ts';
 import { OrtProducts } from './ort-products.ts';
-import { type Candidate, type ProductFigure, type ProductShape, tileOf, timeProducts } from './products.ts';
+import { type Candidate, COPIES, type ProductFigure, type ProductShape, tileOf, timeProducts } from './products.ts';
 import type { StepModel } from './step-models.ts';
 import { type StepFigure, timeStep } from './steps.ts';
 
@@ -15,9 +16,12 @@ export interface WebGpuReport {
   readonly packed: boolean;
   readonly half: boolean;
   readonly ceilings: Ceilings;
+  readonly floor: Floor;
   /** Of float kinds the fastest of the tiles tried. */
   readonly products: readonly ProductFigure[];
   readonly steps: readonly StepFigure[];
+  /** The products of the steps' attentions. */
+  readonly attentions: readonly AttentionProducts[];
 }
 
 export interface MeasureOptions {
@@ -41,11 +45,17 @@ const LAYERS = [384, 1152].flatMap((width) => [
 /** So that no float product is slow for want of a tile. */
 const FLOAT_TILES = [
   tileOf(128, 128, 8, 8, 8),
-  tileOf(64, 128, 8, 8, 8),
-  tileOf(64, 64, 8, 4, 16),
+  tileOf(128, 128, 8, 8, 16),
+  tileOf(64, 128, 8, 8, 16, { buffers: 1 }),
+  tileOf(64, 64, 8, 4, 16, { buffers: 1 }),
   tileOf(64, 64, 4, 4, 16),
+  tileOf(32, 64, 4, 4, 16, { buffers: 1 }),
   tileOf(32, 32, 4, 4, 16),
+  tileOf(32, 32, 4, 4, 32, { teams: 2, buffers: 1 }),
 ];
+
+/** The loop of dot4I8Packed takes a GPU in software minutes. */
+const QUICK = { rounds: 1, ceilings: false };
 
 /** About a fifth of a second. */
 const BUSY_ROUNDS = 200;
@@ -58,7 +68,8 @@ export async function measureWebGpu(
   onProgress(adapter);
   if (!quick) clock.busy = busyWork(clock, BUSY_ROUNDS);
   const ceilings = quick ? { packedDot: 0, f32: 0, memory: 0 } : await measureCeilings(clock, packed, half);
-  onProgress(JSON.stringify(ceilings));
+  const floor = await measureFloor(clock, COPIES);
+  onProgress(JSON.stringify({ ...ceilings, floor }));
   const shapes = (quick ? [64] : ROWS).flatMap((rows) =>
     (quick ? LAYERS.slice(0, 1) : LAYERS).map(([columns, inputs]) => ({ rows, columns, inputs })),
   );
@@ -66,7 +77,8 @@ export async function measureWebGpu(
   const steps: StepFigure[] = [];
   const host = `Node ${process.version.slice(1)}`;
   const date = new Date().toISOString().slice(0, 10);
-  const report = () => ({ adapter, host, date, packed, half, ceilings, products, steps });
+  const attentions: AttentionProducts[] = [];
+  const report = () => ({ adapter, host, date, packed, half, ceilings, floor, products, steps, attentions });
   const add = (figures: readonly ProductFigure[]) => {
     products.push(...figures);
     for (const figure of figures) onProgress(lineOf(figure));
@@ -75,16 +87,35 @@ export async function measureWebGpu(
   const floats = half ? (['fp32', 'fp16'] as const) : (['fp32'] as const);
   for (const shape of shapes) add(await fastest(clock, shape, packed, floats, quick));
   const ort = await OrtProducts.open(gpu, clock);
-  for (const kind of floats) for (const shape of shapes) add([await ort.time(kind, shape, quick ? 3 : undefined)]);
-  clock.close();
+  for (const kind of floats) for (const shape of shapes) add([await ort.time(kind, shape, quick ? 1 : undefined)]);
   for (const model of models) {
     const figure = await timeStep(gpu, model);
     steps.push(figure);
     onProgress(JSON.stringify(figure));
+    for (const { shape } of figure.attentions) {
+      if (attentions.some((known) => isShape(known, shape))) continue;
+      attentions.push(await timeAttentionProducts(clock, shape, packed, quick ? 1 : undefined));
+      onProgress(JSON.stringify(attentions.at(-1)));
+    }
     onReport(report());
   }
+  clock.close();
   return report();
 }
+
+const isShape = (known: AttentionShape, { precision, heads, tokens, keys, depth }: AttentionShape) =>
+  known.precision === precision &&
+  known.heads === heads &&
+  known.tokens === tokens &&
+  known.keys === keys &&
+  known.depth === depth;
+
+/** Milliseconds of the products of a step's attentions, in a row. */
+export const attentionMs = ({ attentions: calls }: StepFigure, { attentions }: WebGpuReport): number =>
+  calls.reduce((sum, { shape, calls: count }) => {
+    const { scores, values } = attentions.find((known) => isShape(known, shape))!;
+    return sum + (count * (scores.inRow + values.inRow)) / 1e6;
+  }, 0);
 
 /** Of the engine's products, and of float ones the fastest of some tiles. */
 async function fastest(
@@ -102,13 +133,20 @@ async function fastest(
     { kind: 'W8A8' },
     ...floats.flatMap((kind) => tiles.map((tile) => ({ kind, tile }))),
   ];
-  const figures = await timeProducts(clock, shape, packed, candidates, quick ? 3 : undefined);
-  return [...new Set(figures.map(({ kind }) => kind))].map((kind) =>
-    figures
-      .filter((figure) => figure.kind === kind)
-      .reduce((best, figure) => (figure.nanoseconds < best.nanoseconds ? figure : best)),
-  );
+  const figures = await timeProducts(clock, shape, packed, candidates, quick ? QUICK : {});
+  return [...new Set(figures.map(({ kind }) => kind))].map((kind) => {
+    const own = figures.filter((figure) => figure.kind === kind);
+    const inRow = least(own.map((figure) => figure.inRow!));
+    return { ...least(own), inRow };
+  });
 }
 
-const lineOf = ({ kind, rows, columns, inputs, rate, nanoseconds, tile: name }: ProductFigure) =>
-  `${kind} ${rows} x ${columns} x ${inputs}: ${rate.toFixed(2)} T/s, ${(nanoseconds / 1000).toFixed(1)} us (${name})`;
+const least = <T extends { readonly nanoseconds: number }>(list: readonly T[]): T =>
+  list.reduce((best, one) => (one.nanoseconds < best.nanoseconds ? one : best));
+
+function lineOf({ kind, rows, columns, inputs, inRow, ...apart }: ProductFigure): string {
+  const said = [apart, inRow!].map(
+    ({ rate, nanoseconds, tile }) => `${rate.toFixed(2)} T/s, ${(nanoseconds / 1000).toFixed(1)} us (${tile})`,
+  );
+  return `${kind} ${rows} x ${columns} x ${inputs}: ${said.join('; in a row ')}`;
+}

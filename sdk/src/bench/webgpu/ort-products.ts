@@ -4,33 +4,31 @@
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { USAGE } from '@edge-dit/runtime/engines/webgpu/gpu-queue';
 import { writeOnnxModel } from '@edge-dit/runtime/onnx/onnx-writer';
 import type { InferenceSession } from 'onnxruntime-web/webgpu';
 import { type DispatchClock, median } from './dispatch-clock.ts';
-import type { ProductFigure, ProductShape } from './products.ts';
-
-// GPUBufferUsage and GPUMapMode, which Node has not as globals.
-const QUERY_RESOLVE = 0x200;
-const MAP_READ = 1;
+import { PassRecorder } from './pass-recorder.ts';
+import { COPIES, type ProductFigure, type ProductShape } from './products.ts';
 
 type Ort = typeof import('onnxruntime-web/webgpu');
 
 const ROUNDS = 15;
 const WARM = 3;
-/** Passes of a run at most. */
-const MOST_PASSES = 16;
+/** Enough for what keeps the device busy to be submitted, and far less than it takes. */
+const BUSY_MS = 30;
 const ELEMENTS = { fp32: { type: 'float32', bytes: 4 }, fp16: { type: 'float16', bytes: 2 } } as const;
+
+type ElementType = 'float32' | 'float16';
 
 export class OrtProducts {
   readonly #ort: Ort;
   readonly #clock: DispatchClock;
-  readonly #passes: PassTimes;
+  readonly #passes: PassRecorder;
 
   private constructor(ort: Ort, clock: DispatchClock) {
     this.#ort = ort;
     this.#clock = clock;
-    this.#passes = new PassTimes(clock.device);
+    this.#passes = new PassRecorder(clock.device);
   }
 
   /** Outside a browser, `navigator.gpu` becomes `gpu`. */
@@ -47,7 +45,10 @@ export class OrtProducts {
     return new OrtProducts(ort, clock);
   }
 
-  /** Median nanoseconds on the device of a run of one MatMul. */
+  /**
+   * Median nanoseconds on the device of a MatMul that is a run by itself, and of one of `COPIES` in a row: those of a run,
+   * of which each makes passes of its own, given to the device once more in one pass.
+   */
   async time(kind: 'fp32' | 'fp16', shape: ProductShape, rounds = ROUNDS): Promise<ProductFigure> {
     const { rows, columns, inputs } = shape;
     const { type, bytes } = ELEMENTS[kind];
@@ -56,25 +57,62 @@ export class OrtProducts {
     const tensor = (dims: readonly number[], seed: number) =>
       this.#ort.Tensor.fromGpuBuffer(clock.random(bytes * dims[0] * dims[1], seed), { dataType: type, dims });
     const feeds = { x: tensor([rows, inputs], 1), w: tensor([inputs, columns], 2) };
-    const session = await this.#open(type, shape);
+    const nanoseconds = await this.#timeRuns(type, shape, feeds, rounds);
+    const together = (await this.#timeRow(type, shape, feeds, rounds)) / COPIES;
+    clock.clear(mark);
+    const rateOf = (of: number) => (rows * columns * inputs) / of / 1000;
+    const tile = 'its own';
+    const inRow = { tile, nanoseconds: together, rate: rateOf(together) };
+    return { ...shape, kind: `ort ${kind}`, tile, nanoseconds, rate: rateOf(nanoseconds), inRow };
+  }
+
+  async #timeRuns(
+    type: ElementType,
+    shape: ProductShape,
+    feeds: InferenceSession.FeedsType,
+    rounds: number,
+  ): Promise<number> {
+    const session = await this.#open(type, shape, 1);
     const times: number[] = [];
     for (let i = 0; i < rounds + WARM; i++) {
       // Clocks fall while the host prepares a run.
-      clock.beBusy(i === 0 ? 1 : 0.15);
-      await clock.settle();
-      this.#passes.start();
-      const { y } = await session.run(feeds);
+      this.#clock.beBusy(i === 0 ? 1 : 0.15);
+      await this.#clock.settle();
+      this.#passes.start(true);
+      const answers = await session.run(feeds);
       times.push(await this.#passes.stop());
-      y.dispose();
+      for (const answer of Object.values(answers)) answer.dispose();
     }
     await session.release();
-    clock.clear(mark);
-    const nanoseconds = median(times.slice(WARM));
-    const rate = (rows * columns * inputs) / nanoseconds / 1000;
-    return { ...shape, kind: `ort ${kind}`, tile: 'its own', nanoseconds, rate };
+    return median(times.slice(WARM));
   }
 
-  #open(type: 'float32' | 'float16', { rows, columns, inputs }: ProductShape): Promise<InferenceSession> {
+  async #timeRow(
+    type: ElementType,
+    shape: ProductShape,
+    feeds: InferenceSession.FeedsType,
+    rounds: number,
+  ): Promise<number> {
+    const session = await this.#open(type, shape, COPIES);
+    // What a run compiles first is no part of the next.
+    for (const answer of Object.values(await session.run(feeds))) answer.dispose();
+    this.#passes.start(true);
+    const answers = await session.run(feeds);
+    await this.#passes.stop();
+    this.#clock.beBusy();
+    const busy = this.#clock.settle();
+    // The device is still busy when the row arrives.
+    await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+    const times = await this.#passes.repeat(rounds + WARM);
+    await busy;
+    for (const answer of Object.values(answers)) answer.dispose();
+    await session.release();
+    return median(times.slice(WARM));
+  }
+
+  /** As many MatMuls of the same operands, each with its answer. */
+  #open(type: ElementType, { rows, columns, inputs }: ProductShape, copies: number): Promise<InferenceSession> {
+    const answers = Array.from({ length: copies }, (_, i) => `y${i}`);
     const model = writeOnnxModel(
       {
         name: 'matmul',
@@ -82,67 +120,18 @@ export class OrtProducts {
           { name: 'x', type, dims: [rows, inputs] },
           { name: 'w', type, dims: [inputs, columns] },
         ],
-        outputs: [{ name: 'y', type, dims: [rows, columns] }],
+        outputs: answers.map((name) => ({ name, type, dims: [rows, columns] })),
         constants: [],
-        nodes: [{ op: 'MatMul', inputs: ['x', 'w'], outputs: ['y'] }],
+        nodes: answers.map((name) => ({ op: 'MatMul', inputs: ['x', 'w'], outputs: [name] })),
       },
       { opsets: { '': 17 } },
     );
     return this.#ort.InferenceSession.create(model, {
       executionProviders: [{ name: 'webgpu', device: this.#clock.device }],
       preferredOutputLocation: 'gpu-buffer',
+      // Which would make one of equal nodes.
+      graphOptimizationLevel: 'disabled',
     });
-  }
-}
-
-/** Puts timestamps around the compute passes that others make on a device. */
-class PassTimes {
-  readonly #device: GPUDevice;
-  readonly #queries: GPUQuerySet;
-  readonly #resolved: GPUBuffer;
-  readonly #staging: GPUBuffer;
-  #count: number | undefined;
-
-  constructor(device: GPUDevice) {
-    const size = 16 * MOST_PASSES;
-    this.#device = device;
-    this.#queries = device.createQuerySet({ type: 'timestamp', count: 2 * MOST_PASSES });
-    this.#resolved = device.createBuffer({ size, usage: QUERY_RESOLVE | USAGE.copySource });
-    this.#staging = device.createBuffer({ size, usage: USAGE.mapRead | USAGE.copyTarget });
-    const create = device.createCommandEncoder.bind(device);
-    device.createCommandEncoder = (descriptor) => {
-      const encoder = create(descriptor);
-      if (this.#count === undefined) return encoder;
-      const begin = encoder.beginComputePass.bind(encoder);
-      encoder.beginComputePass = (pass) => begin({ ...pass, timestampWrites: this.#next() });
-      return encoder;
-    };
-  }
-
-  start(): void {
-    this.#count = 0;
-  }
-
-  /** Nanoseconds of the passes since `start`, together. */
-  async stop(): Promise<number> {
-    const count = this.#count ?? 0;
-    this.#count = undefined;
-    const encoder = this.#device.createCommandEncoder();
-    encoder.resolveQuerySet(this.#queries, 0, 2 * count, this.#resolved, 0);
-    encoder.copyBufferToBuffer(this.#resolved, 0, this.#staging, 0, 16 * count);
-    this.#device.queue.submit([encoder.finish()]);
-    await this.#staging.mapAsync(MAP_READ, 0, 16 * count);
-    const times = new BigUint64Array(this.#staging.getMappedRange(0, 16 * count));
-    let sum = 0;
-    for (let i = 0; i < count; i++) sum += Number(times[2 * i + 1] - times[2 * i]);
-    this.#staging.unmap();
-    return sum;
-  }
-
-  #next(): GPUComputePassTimestampWrites {
-    const at = 2 * this.#count!;
-    this.#count! += 1;
-    return { querySet: this.#queries, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 };
   }
 }
 

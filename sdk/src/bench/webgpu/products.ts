@@ -23,12 +23,25 @@ export type MeasuredKind = ProductKind | 'ort fp32' | 'ort fp16';
 export interface ProductFigure extends ProductShape {
   readonly kind: MeasuredKind;
   readonly tile: string;
+  /** Of a pass of one dispatch. */
   readonly nanoseconds: number;
   /** 10^12 multiplications with addition a second. */
   readonly rate: number;
   /** So many a second did the loop of dot4I8Packed, in turns with the product. */
   readonly ceiling?: number;
+  /** The same of one of `COPIES` dispatches in one pass, one after another, each with an output of its own. */
+  readonly inRow?: RowFigure;
 }
+
+export interface RowFigure {
+  readonly tile: string;
+  readonly nanoseconds: number;
+  readonly rate: number;
+  readonly ceiling?: number;
+}
+
+/** Dispatches of a pass that are timed together. */
+export const COPIES = 16;
 
 /** A product in a tile: the engine's own without one. */
 export interface Candidate {
@@ -42,39 +55,58 @@ export const tileOf = (
   threadRows: number,
   threadColumns: number,
   depth: number,
-): TileShape => ({ rows, columns, threadRows, threadColumns, depth });
+  rest: Pick<TileShape, 'teams' | 'buffers'> = {},
+): TileShape => ({ rows, columns, threadRows, threadColumns, depth, ...rest });
 
-export const tileName = ({ rows, columns, threadRows, threadColumns, depth }: TileShape) =>
-  `${rows}x${columns}/${threadRows}x${threadColumns}/${depth}`;
+export const tileName = ({ rows, columns, threadRows, threadColumns, depth, teams = 1, buffers = 2 }: TileShape) =>
+  `${rows}x${columns}/${threadRows}x${threadColumns}/${depth}${teams > 1 ? `/${teams} teams` : ''}${buffers === 1 ? '/1 buffer' : ''}`;
 
-/** Of one shape, in turns with each other and with the loop of dot4I8Packed where there is that. */
+/** Of one shape, in turns with each other and, unless told otherwise, with the loop of dot4I8Packed where there is that. */
 export async function timeProducts(
   clock: DispatchClock,
   shape: ProductShape,
   packed: boolean,
   candidates: readonly Candidate[],
-  rounds?: number,
+  { rounds, ceilings = packed }: { readonly rounds?: number; readonly ceilings?: boolean } = {},
 ): Promise<ProductFigure[]> {
   const { rows, columns, inputs, layers = 1 } = shape;
   const { limits } = clock.device;
   const mark = clock.mark;
   const used = candidates.map(({ kind, tile }) => {
     const coded = kind === 'W4A8' || kind === 'W8A8';
-    const taken = tile ?? (coded ? codesTile(rows, columns * layers, limits) : floatTile(rows, columns, limits));
+    const own = () =>
+      coded ? codesTile(rows, columns * layers, paddedWords(inputs), limits) : floatTile(rows, columns, limits);
+    const taken = tile ?? own();
     const work = coded ? codesWork(clock, kind, shape, packed, taken) : floatWork(clock, kind, shape, taken);
     return { kind, taken, work };
   });
   const works: Work[] = used.map(({ work }) => work);
-  const ceiling = packed ? packedDotWork(clock) : undefined;
-  await clock.prepare([...works, ...(ceiling ? [ceiling] : [])].map(({ kernel }) => kernel));
-  const times = await clock.time(ceiling ? [ceiling, ...works] : works, rounds);
+  const ceiling = ceilings ? packedDotWork(clock) : undefined;
+  const loop = ceiling ? [ceiling] : [];
+  await clock.prepare([...works, ...loop].map(({ kernel }) => kernel));
+  const times = await clock.time([...loop, ...works], rounds);
+  const outputs = Array.from({ length: COPIES }, () => clock.blank(4 * rows * columns));
+  // Products of several layers have several outputs.
+  const copies = works.map((work) =>
+    layers > 1 ? [work] : outputs.map((out) => ({ ...work, buffers: [...work.buffers.slice(0, -1), out] })),
+  );
+  const rowTimes = await clock.timePasses(
+    [loop, ...copies].filter((pass) => pass.length > 0),
+    rounds,
+  );
   clock.clear(mark);
-  const loop = ceiling && ceiling.products / times.shift()! / 1000;
+  const rateOf = (nanoseconds: number) => (rows * columns * inputs * layers) / nanoseconds / 1000;
+  const ceilingOf = (list: number[]) => ceiling && ceiling.products / list.shift()! / 1000;
+  const [apart, together] = [ceilingOf(times), ceilingOf(rowTimes)];
   return used.map(({ kind, taken }, i) => {
-    const rate = (rows * columns * inputs * layers) / times[i] / 1000;
-    return { ...shape, kind, tile: tileName(taken), nanoseconds: times[i], rate, ceiling: loop };
+    const tile = tileName(taken);
+    const each = rowTimes[i] / copies[i].length;
+    const inRow = { tile, nanoseconds: each, rate: rateOf(each), ceiling: together };
+    return { ...shape, kind, tile, nanoseconds: times[i], rate: rateOf(times[i]), ceiling: apart, inRow };
   });
 }
+
+const paddedWords = (inputs: number) => Math.ceil(inputs / 4 / ROW_WORDS) * ROW_WORDS;
 
 export const productKernel = (kind: ProductKind, layers: number, packed: boolean, shape: TileShape): Kernel =>
   kind === 'fp32'
@@ -83,7 +115,7 @@ export const productKernel = (kind: ProductKind, layers: number, packed: boolean
       ? halfGemm(shape)
       : codesGemm({ bits: kind === 'W4A8' ? 4 : 8, grouped: false, packed, shape, layers, into: 'new', aligned: true });
 
-function codesWork(
+export function codesWork(
   clock: DispatchClock,
   kind: 'W4A8' | 'W8A8',
   { rows, columns, inputs, layers = 1 }: ProductShape,
@@ -92,7 +124,7 @@ function codesWork(
 ): Work {
   const bits = kind === 'W4A8' ? 4 : 8;
   const room = Math.ceil(rows / ROW_ROOM) * ROW_ROOM;
-  const words = Math.ceil(inputs / 4 / ROW_WORDS) * ROW_WORDS;
+  const words = paddedWords(inputs);
   const panelWords = (columns / 8) * (inputs / 4) * bits;
   const weight = (i: number) => clock.random(4 * panelWords + 16 * columns, i + 2);
   const numbers = Array.from({ length: layers }, (_, i) => i);

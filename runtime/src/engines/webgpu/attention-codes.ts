@@ -180,7 +180,7 @@ export function codedAttentionShape(
   const across = acrossOf(depth / 4);
   const shape = (down: number) => ({ across, down, queries: 4, keys: 4 });
   const most = Math.max(1, Math.floor(MOST_THREADS / across));
-  const first = tokens > MANY_TOKENS ? most : 2 ** Math.floor(Math.log2(most));
+  const first = tokens > MANY_TOKENS ? most : 1 << (31 - Math.clz32(most));
   for (let down = first; down > 1; down--) {
     if (codedAttentionBytes({ depth, ...shape(down) }) <= bytes) return shape(down);
   }

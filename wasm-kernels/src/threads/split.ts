@@ -145,8 +145,8 @@ export const SPLITS: { readonly [name in KernelName]?: Split } = {
   },
   gelu: rows(1.5, (a, row) => floats(a, row, 2, 3)),
   silu: rows(1.5, (a, row) => floats(a, row, 2, 3)),
-  quantize: quantizeRows(0.4),
-  gelu_quantize: quantizeRows(1.7),
+  quantize: quantizeRows(0.3),
+  gelu_quantize: quantizeRows(1.4),
   // (rows, order, block, x, factors, flips, line, out)
   rotate_rows: {
     cost: (a) => a[0] * a[1] * a[2] * (0.5 + 0.045 * a[1]),
@@ -180,7 +180,7 @@ export const SPLITS: { readonly [name in KernelName]?: Split } = {
     { period: (a) => a[4] },
   ),
   // (rows, cols, x, bias, scale, states, last)
-  softmax_block: rows(2.2, (a, row) => {
+  softmax_block: rows(1.4, (a, row) => {
     floats(a, row, 2);
     a[5] += row * STATE;
   }),
@@ -191,14 +191,14 @@ export const SPLITS: { readonly [name in KernelName]?: Split } = {
     a[4] += row * a[5];
   }),
   // (rows, cols, x, xStride, codes, records)
-  softmax_quantize: rows(2.2, (a, row) => {
+  softmax_quantize: rows(1, (a, row) => {
     a[2] += row * a[3];
     a[4] += row * a[1];
     a[5] += row * ROW_RECORD;
   }),
   // (keys, depth, x, xStride, scale, bias, shift, panels, columns)
   quantize_keys: rows(
-    0.8,
+    0.35,
     (a, key) => {
       a[2] += key * a[3];
       a[5] += 4 * key;

@@ -68,7 +68,8 @@ function assertHost(report: Awaited<ReturnType<typeof measure>>['report'], index
   const { gemm, step, profile, threads, scaling, host } = report.hosts[index];
   const [variant] = host.variants;
   for (const result of gemm) {
-    const ours = ['w4', 'w8', 'f32'].flatMap((form) => [`${variant}/${form}/layer`, `${variant}/${form}/product`]);
+    const codes = ['w4', 'w8'].flatMap((form) => [`${variant}/${form}/layer`, `${variant}/${form}/product`]);
+    const ours = [...codes, `${variant}/f32/layer`];
     const theirs = ['fp32', 'int8', 'int4'].map((form) => `onnxruntime/${form}`);
     assertComplete(result, [...ours, ...theirs]);
     assert.ok(result.checks.length >= 6);

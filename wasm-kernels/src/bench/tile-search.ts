@@ -36,18 +36,23 @@ const generate = (module: ModuleName, tile: LinearTile): WasmFunction =>
 
 type Run = () => void;
 
-/** Calls of one product on memory of zeros: the time does not depend on the values. */
+const compile = (bytes: Uint8Array<ArrayBuffer>) => new WebAssembly.Module(bytes);
+
+/**
+ * Calls of one product on memory of zeros: the time does not depend on the values.
+ *
+ * @param imported what the product imports: one module for all tiles, since engines optimize a module by its use
+ */
 function prepare(
   module: ModuleName,
+  imported: WebAssembly.Module,
   bits: 4 | 8 | 32,
   tile: LinearTile,
   n: number,
   k: number,
   memory: WebAssembly.Memory,
 ): Run {
-  const compile = (bytes: Uint8Array<ArrayBuffer>) => new WebAssembly.Module(bytes);
-  const imports = importsOf(module);
-  const modules = [compile(assembleModule(imports)), compile(assembleModule([generate(module, tile)], { imports }))];
+  const modules = [imported, compile(assembleModule([generate(module, tile)], { imports: importsOf(module) }))];
   const exported: Record<string, unknown> = { ...exportsOf(modules, memory) };
   const product = exported[NAME] as (...parameters: number[]) => void;
   const a = 1024;
@@ -65,9 +70,10 @@ function prepare(
 export function searchTiles(module: ModuleName, bits: 4 | 8 | 32, rounds: number): TileFigure[] {
   const memory = new WebAssembly.Memory({ initial: 256 });
   const tiles = tilesOf(module);
+  const imported = compile(assembleModule(importsOf(module)));
   const logs = tiles.map(() => 0);
   for (const [n, k] of SHAPES) {
-    const runs = tiles.map((tile) => prepare(module, bits, tile, n, k, memory));
+    const runs = tiles.map((tile) => prepare(module, imported, bits, tile, n, k, memory));
     const turns = Math.ceil(MULTIPLY_ADDS_A_SAMPLE / (M * n * k));
     const samples = tiles.map((): number[] => []);
     for (let round = -1; round < rounds; round++) {

@@ -7,7 +7,7 @@ import type { LinearTile } from './linear-codes.ts';
 
 export const LINEAR_TILES: Readonly<Record<Variant, LinearTile>> = {
   simd: { mr: 4, unroll: 2 },
-  relaxed: { mr: 6, unroll: 8 },
+  relaxed: { mr: 6, unroll: 4 },
 };
 
 /** Rows of a tile of the float product. */

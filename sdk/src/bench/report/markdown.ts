@@ -75,7 +75,7 @@ function linearLayers(gemm: HostReport['gemm']): string[] {
     '',
     ...tableOf(layers, (shape, name) => ms(timeOf(shape, name)!)),
     '',
-    'Share of the ceiling of its own instruction; a product is the layer without quantizing its input:',
+    'Share of the ceiling of its own instruction; a product, of the fastest variant, is the layer without quantizing its input:',
     '',
     ...tableOf(shares, (shape, name) => percent(shareOf(shape, name)!)),
     '',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TimedResult } from '../core/parts.ts';
-import { exponent, floorOf, median, outsideProducts, picturesIn, shareOf, speedup } from './figures.ts';
+import { exponent, floorOf, median, outsideProducts, picturesIn, shareOf, speedup, spreadOf } from './figures.ts';
 
 const near = (got: number | undefined, expected: number) =>
   assert.ok(got !== undefined && Math.abs(got - expected) < 1e-9, `${got}, expected ${expected}`);
@@ -23,6 +23,17 @@ test('medians, shares of the ceiling and ratios', () => {
   assert.equal(shareOf(result, 'simd/w4/product'), undefined);
   near(speedup(result, 'relaxed/w4/product', 'onnxruntime/fp32'), 4);
   assert.equal(speedup(result, 'relaxed/w4/product', 'onnxruntime/int8'), undefined);
+});
+
+test('how far rounds lie apart says whether a machine was quiet', () => {
+  const spread = (...rounds: number[][]) => {
+    const cases = rounds.map((milliseconds, i) => ({ name: `${i}`, repeats: 1, milliseconds }));
+    return spreadOf({ hosts: [{ gemm: [{ cases }] }] } as never);
+  };
+  // The longest and the shortest do not count: one stall is not a noisy machine.
+  near(spread([10, 10.2, 9.9, 90, 1]), 0.03);
+  near(spread([10, 10, 10, 10, 10], [10, 12, 14, 10, 10], [8, 10, 20, 30, 10]), 0.2);
+  assert.equal(spread([1, 2]), undefined);
 });
 
 test('the exponent of a power law is found', () => {

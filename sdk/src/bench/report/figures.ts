@@ -1,5 +1,5 @@
 /** From raw values to figures: medians, rates, shares of the ceiling, ratios, and how a cost grows. */
-import type { HostReport } from '../bench.ts';
+import type { BenchReport, HostReport } from '../bench.ts';
 import { type Measured, PRODUCT_CLASSES, type ProfileResult, type TimedResult } from '../core/parts.ts';
 import type { PictureState, PicturesResult } from '../pictures.ts';
 
@@ -45,6 +45,22 @@ export function ceilingOf({ gemm, host }: HostReport): number | undefined {
   const name = host.variants[0] === 'relaxed' ? 'ceiling/relaxed_dot' : 'ceiling/i16_dot';
   const found = gemm.flatMap(({ cases }) => cases.filter((one) => one.name === name).map(rateOf));
   return found.length > 0 ? median(found) : undefined;
+}
+
+/**
+ * How far the rounds of a case lie apart, without the longest and the shortest, as a part of their median: the median over
+ * all cases. On a machine that does nothing else 0.02 to 0.04.
+ */
+export function spreadOf({ hosts }: BenchReport): number | undefined {
+  const spreads = hosts
+    .flatMap(({ gemm, step }) => [...gemm, ...(step ? [step] : [])])
+    .flatMap(({ cases }) => cases.map(({ milliseconds }) => milliseconds))
+    .filter(({ length }) => length >= 5)
+    .map((milliseconds) => {
+      const inner = [...milliseconds].sort((a, b) => a - b).slice(1, -1);
+      return (inner[inner.length - 1] - inner[0]) / median(milliseconds);
+    });
+  return spreads.length > 0 ? median(spreads) : undefined;
 }
 
 /** The part of a step that is spent outside matrix products. */

@@ -11,6 +11,7 @@ import {
   picturesIn,
   rateOf,
   shareOf,
+  spreadOf,
   timeOf,
 } from './figures.ts';
 import { goalsOf, megabytes, percent, times } from './goals.ts';
@@ -24,6 +25,7 @@ export function markdownOf(report: BenchReport): string {
     '',
     `${machine.cpu}, ${machine.cores} cores, ${machine.system}; ${date.slice(0, 10)}; one thread where nothing else is said. ${shown.join(', ')}; ${engines.join('; ')}.`,
     `Size \`${size}\`, model \`${subject}\`. Cases are measured in turns, in one process of each host; figures are medians.`,
+    ...quietness(report),
     '',
     ...section('Goals', goals(report)),
     ...report.hosts.flatMap(hostSections),
@@ -33,6 +35,16 @@ export function markdownOf(report: BenchReport): string {
       report.absent.map(({ what, reason }) => `- ${what}: ${reason}`),
     ),
   ].join('\n');
+}
+
+/** Rounds that differ more than this had company, whatever the machine says of itself: a neighbour on the same core, say. */
+const QUIET = 0.1;
+
+function quietness(report: BenchReport): string[] {
+  const spread = spreadOf(report);
+  if (spread === undefined) return [];
+  const advice = spread > QUIET ? ' **The machine was not quiet: measure again before you compare.**' : '';
+  return [`Rounds of a case differ by ${percent(spread)}.${advice}`];
 }
 
 function goals(report: BenchReport): string[] {

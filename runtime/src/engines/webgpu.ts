@@ -57,12 +57,16 @@ export class WebGpuEngine implements Engine {
   readonly #host: MultiplyHost;
   #batch: Batch | undefined;
 
-  /** @param packed the language has dot4I8Packed */
-  constructor(queue: GpuQueue, memory: GpuMemory, packed: boolean) {
+  /**
+   * @param packed the language has dot4I8Packed
+   * @param software the adapter is software
+   */
+  constructor(queue: GpuQueue, memory: GpuMemory, { packed, software }: { packed: boolean; software: boolean }) {
     this.#queue = queue;
     this.#memory = memory;
     this.#forms = new ActivationForms(memory, queue);
-    this.#host = { limits: queue.device.limits, packed, dispatch: (...work) => this.#dispatch(...work) };
+    const { limits } = queue.device;
+    this.#host = { limits, packed, software, dispatch: (...work) => this.#dispatch(...work) };
   }
 
   get bytes(): number {

@@ -5,7 +5,7 @@ import type { Into } from './gemm-output.ts';
 import type { Groups } from './gpu-queue.ts';
 import type { Kernel } from './kernel.ts';
 import { type GpuLinear, parametersOf } from './layers.ts';
-import { codesTile, floatTile } from './tiles.ts';
+import { codesTile, floatTile, type TileHost } from './tiles.ts';
 
 /** Rows of codes as gemm-codes.ts reads them. */
 export interface GpuRows {
@@ -25,8 +25,7 @@ export interface Place {
 /** The result is added to what is there, times gate vectors [count, columns] where there are some. */
 export type Gate = 'add' | (Place & { readonly count: number });
 
-export interface MultiplyHost {
-  readonly limits: GPUSupportedLimits;
+export interface MultiplyHost extends TileHost {
   /** dot4I8Packed is there. */
   readonly packed: boolean;
   dispatch(kernel: Kernel, buffers: readonly GPUBuffer[], parameters: Record<string, number>, groups: Groups): void;
@@ -44,7 +43,7 @@ export function multiplyCodes(
   const { outFeatures: columns, coded } = layers[0];
   const { bits, grouped } = coded!;
   const { packed } = host;
-  const shape = codesTile(rows, columns * layers.length, words, host.limits);
+  const shape = codesTile(rows, columns * layers.length, words, host);
   const { into, gates, parameters } = gated(gate, rows);
   const aligned = columns % 4 === 0 && outputs[0].at % 4 === 0;
   const kernel = codesGemm({ bits, grouped, packed, shape, layers: layers.length, into, aligned });
@@ -63,7 +62,7 @@ export function multiplyFloats(
   gate?: Gate,
 ): void {
   const { outFeatures: columns, inFeatures: inputs, coded, buffer, bias } = layer;
-  const shape = floatTile(rows, columns, host.limits);
+  const shape = floatTile(rows, columns, host);
   const { into, gates, parameters } = gated(gate, rows);
   const kernel = floatGemm({
     weight: coded?.bits ?? 'f32',

@@ -89,7 +89,7 @@ describe('shapes of kernels', { skip }, async () => {
     });
   }
 
-  const [tokens, keys, heads, depth] = [70, 90, 2, 72];
+  const [tokens, keys, heads, depth] = [70, 90, 2, 24];
   const width = heads * depth;
   const [q, k, v] = [tokens, keys, keys].map((count, i) => gaussianNoise(2, i, count * width));
   const bias = gaussianNoise(2, 3, keys).map((value, i) => (i % 7 === 0 ? -10000 : value));
@@ -98,12 +98,18 @@ describe('shapes of kernels', { skip }, async () => {
   for (const candidate of CANDIDATES.filter(({ workgroups }) => workgroups > 0)) {
     const shape = shapeOf(candidate, depth, room);
     if (!shape || shape.across * shape.down > device.limits.maxComputeInvocationsPerWorkgroup) continue;
-    it(`attention of heads of ${depth} in shape ${name(shape)}: within ${TOLERANCE} of plain loops`, async () => {
-      const kernel = floatAttention({ depth, ...shape, biased: true });
-      const parameters = { tokens, keys, width: width / 4, scale: 1 / Math.sqrt(depth) };
-      const groups = [Math.ceil(tokens / (shape.down * shape.queries)), heads, 1] as const;
-      assertNear(await run(kernel, [q, k, v, bias], tokens * width, parameters, groups), wanted);
-    });
+    const long = adapter?.info.isFallbackAdapter && shape.queries * shape.keys > 16;
+    const options = { skip: long ? 'a software GPU takes many seconds to compile it' : false };
+    it(
+      `attention of heads of ${depth} in shape ${name(shape)}: within ${TOLERANCE} of plain loops`,
+      options,
+      async () => {
+        const kernel = floatAttention({ depth, ...shape, biased: true });
+        const parameters = { tokens, keys, width: width / 4, scale: 1 / Math.sqrt(depth) };
+        const groups = [Math.ceil(tokens / (shape.down * shape.queries)), heads, 1] as const;
+        assertNear(await run(kernel, [q, k, v, bias], tokens * width, parameters, groups), wanted);
+      },
+    );
   }
 });
 

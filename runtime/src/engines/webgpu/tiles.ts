@@ -1,5 +1,12 @@
 /** Which tile a product takes: large ones move less, small ones keep a whole GPU busy with a small product. */
-import { type TileShape, tileBytes, tileThreads } from './gemm-tile.ts';
+import { type TileShape, teamsOf, tileBytes, tileThreads } from './gemm-tile.ts';
+
+/** What a tile must fit. */
+export interface TileHost {
+  readonly limits: GPUSupportedLimits;
+  /** The adapter is software: it has no idle processors that a second team would use, and takes seconds to compile one. */
+  readonly software: boolean;
+}
 
 interface Choice {
   readonly shape: TileShape;
@@ -32,12 +39,13 @@ function choose(
   rows: number,
   columns: number,
   depth: number,
-  limits: GPUSupportedLimits,
+  { limits, software }: TileHost,
 ): TileShape {
   const fits = ({ shape, workgroups }: Choice) =>
     tileBytes(shape) <= limits.maxComputeWorkgroupStorageSize &&
     tileThreads(shape) <= limits.maxComputeInvocationsPerWorkgroup &&
     depth % shape.depth === 0 &&
+    !(software && teamsOf(shape) > 1) &&
     Math.ceil(rows / shape.rows) * Math.ceil(columns / shape.columns) >= workgroups;
   return (tiles.find(fits) ?? tiles[tiles.length - 1]).shape;
 }
@@ -46,9 +54,8 @@ function choose(
  * @param columns of all layers of the dispatch together
  * @param words of a row, padded
  */
-export const codesTile = (rows: number, columns: number, words: number, limits: GPUSupportedLimits) =>
-  choose(CODE_TILES, rows, columns, words, limits);
+export const codesTile = (rows: number, columns: number, words: number, host: TileHost) =>
+  choose(CODE_TILES, rows, columns, words, host);
 
 /** Rows of floats need no room beyond their ends: any depth will do. */
-export const floatTile = (rows: number, columns: number, limits: GPUSupportedLimits) =>
-  choose(FLOAT_TILES, rows, columns, 0, limits);
+export const floatTile = (rows: number, columns: number, host: TileHost) => choose(FLOAT_TILES, rows, columns, 0, host);

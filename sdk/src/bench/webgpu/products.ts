@@ -70,12 +70,12 @@ export async function timeProducts(
   { rounds, ceilings = packed }: { readonly rounds?: number; readonly ceilings?: boolean } = {},
 ): Promise<ProductFigure[]> {
   const { rows, columns, inputs, layers = 1 } = shape;
-  const { limits } = clock.device;
+  const host = { limits: clock.device.limits, software: false };
   const mark = clock.mark;
   const used = candidates.map(({ kind, tile }) => {
     const coded = kind === 'W4A8' || kind === 'W8A8';
     const own = () =>
-      coded ? codesTile(rows, columns * layers, paddedWords(inputs), limits) : floatTile(rows, columns, limits);
+      coded ? codesTile(rows, columns * layers, paddedWords(inputs), host) : floatTile(rows, columns, host);
     const taken = tile ?? own();
     const work = coded ? codesWork(clock, kind, shape, packed, taken) : floatWork(clock, kind, shape, taken);
     return { kind, taken, work };

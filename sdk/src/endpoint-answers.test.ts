@@ -228,11 +228,13 @@ for (const target of targets) {
         await moreSteps(served.url, start);
         request.socket!.resetAndDestroy();
         await once(request, 'close').catch(() => {});
-        await sleep(300);
-        const steps = await stepsOf(served.url);
-        await sleep(500);
-        assert.equal(await stepsOf(served.url), steps, `${accept}: it goes on`);
-        assert.ok(steps < start + 400);
+        // A busy machine hears of it later.
+        let steps = start;
+        for (let now = await stepsOf(served.url); now !== steps; now = await stepsOf(served.url)) {
+          steps = now;
+          assert.ok(steps < start + 400, `${accept}: it goes on`);
+          await sleep(500);
+        }
       }
     });
 

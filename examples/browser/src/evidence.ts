@@ -1,7 +1,7 @@
 /**
  * Measures the page in a real Chromium and writes docs/results/browser.json: bytes of scripts, downloads that break off, use
- * without a server, split execution, memory, and the emoji model on WebGPU. Takes --parts, names separated by commas; parts
- * that are not run keep their last results.
+ * without a server, split execution, memory, the runtime's tests of its engines in the page, and the emoji model on WebGPU.
+ * Takes --parts, names separated by commas; parts that are not run keep their last results.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -14,13 +14,14 @@ import { serveWorkerd } from '@edge-dit/functions/serve-workerd';
 import { publishEmoji } from '@edge-dit/sdk/testing/emoji-store';
 import { decode } from 'fast-png';
 import type { Page } from 'playwright-core';
-import { bundlePage, scriptBytes } from './bundle-page.ts';
+import { bundlePage, type PageFile, scriptBytes } from './bundle-page.ts';
 import { servePage } from './page-server.ts';
+import { bundlePageTests } from './testing/bundle-page-tests.ts';
 import { type CutProxy, cutProxy } from './testing/cut-proxy.ts';
 import { CHROMIUM, choose, draw, NO_CHROMIUM, openChromium, openPage } from './testing/open-chromium.ts';
 import { psnr } from './testing/psnr.ts';
 
-const PARTS = ['scripts', 'resume', 'offline', 'split', 'memory', 'gpu'] as const;
+const PARTS = ['scripts', 'resume', 'offline', 'split', 'memory', 'conformance', 'gpu'] as const;
 type Part = (typeof PARTS)[number];
 
 const { values } = parseArgs({
@@ -53,8 +54,16 @@ const expect = (holds: boolean, what: string) => {
 const progress = (text: string) => process.stderr.write(`${text}\n`);
 
 /** A browser that knows nothing, a server, and a network between them. */
-async function fresh<T>(work: (tools: Tools) => Promise<T>, delayMs = 0): Promise<T> {
-  const served = await servePage({ store: emoji.store, model: 'emoji', files, patienceMs: PATIENCE_MS });
+async function fresh<T>(
+  work: (tools: Tools) => Promise<T>,
+  { delayMs = 0, more = [] }: { readonly delayMs?: number; readonly more?: readonly [string, PageFile][] } = {},
+): Promise<T> {
+  const served = await servePage({
+    store: emoji.store,
+    model: 'emoji',
+    files: new Map([...files, ...more]),
+    patienceMs: PATIENCE_MS,
+  });
   const proxy = await cutProxy(served.url, delayMs);
   const profile = await mkdtemp(join(tmpdir(), 'edge-dit-evidence-'));
   const browser = await openChromium(profile);
@@ -94,29 +103,32 @@ async function resume() {
   for (let round = 0; round < Number(values.rounds); round++) {
     const share = (round + 0.5) / Number(values.rounds);
     const how = (['cut', 'offline', 'killed'] as const)[round % 3];
-    const reread = await fresh(async ({ open, proxy, offline }) => {
-      const page = await open();
-      await choose(page, 'engine', 'wasm-simd');
-      const at = share * modelBytes;
-      if (how === 'cut') proxy.cutAfter(at);
-      const first = draw(page, { ...request, steps: 1 }).catch(() => undefined);
-      while (proxy.shardBytes() < at) await new Promise((resolve) => setTimeout(resolve, 5));
-      if (how === 'offline') {
-        await offline(true);
-        proxy.cutAfter(0);
-      }
-      // The process of the tab dies in the middle, and nothing can be written any more.
-      if (how === 'killed') await crash(page);
-      await first;
-      await page.close();
-      proxy.mend();
-      await offline(false);
-      const again = await open();
-      await choose(again, 'engine', 'wasm-simd');
-      const { said } = await draw(again, { ...request, steps: 1 });
-      expect(said.startsWith('Made'), `resume ${how}: ${said}`);
-      return proxy.shardBytes() / modelBytes - 1;
-    }, DELAY_MS);
+    const reread = await fresh(
+      async ({ open, proxy, offline }) => {
+        const page = await open();
+        await choose(page, 'engine', 'wasm-simd');
+        const at = share * modelBytes;
+        if (how === 'cut') proxy.cutAfter(at);
+        const first = draw(page, { ...request, steps: 1 }).catch(() => undefined);
+        while (proxy.shardBytes() < at) await new Promise((resolve) => setTimeout(resolve, 5));
+        if (how === 'offline') {
+          await offline(true);
+          proxy.cutAfter(0);
+        }
+        // The process of the tab dies in the middle, and nothing can be written any more.
+        if (how === 'killed') await crash(page);
+        await first;
+        await page.close();
+        proxy.mend();
+        await offline(false);
+        const again = await open();
+        await choose(again, 'engine', 'wasm-simd');
+        const { said } = await draw(again, { ...request, steps: 1 });
+        expect(said.startsWith('Made'), `resume ${how}: ${said}`);
+        return proxy.shardBytes() / modelBytes - 1;
+      },
+      { delayMs: DELAY_MS },
+    );
     progress(`resume: ${how} at ${(100 * share).toFixed(0)}%, read again ${(100 * reread).toFixed(2)}%`);
     expect(reread <= 0.1, `resume ${how} at ${share}: ${reread}`);
     rounds.push({ how, at: share, readAgain: reread });
@@ -239,6 +251,32 @@ async function memoryOf(page: Page): Promise<{ pageBytes: number; runtimeBytes: 
   return { pageBytes, runtimeBytes };
 }
 
+/** What the tests of engines say in Node, in the browser: integers of the reference's bits, floats within their bounds. */
+async function conformance() {
+  const path = '/page-tests.js';
+  return fresh(
+    async ({ open }) => {
+      const page = await open();
+      let done = 0;
+      page.on('console', (message) => {
+        if (message.type() === 'log') progress(`conformance: ${++done}: ${message.text()}`);
+      });
+      await page.addScriptTag({ url: path, type: 'module' });
+      await page.waitForFunction(() => 'runPageTests' in globalThis);
+      const report = await page.evaluate(() => runPageTests());
+      expect(report.passed > 0 && report.failed.length === 0, `conformance: ${report.failed.join('; ')}`);
+      return { adapter: await adapterOf(page), ...report };
+    },
+    { more: [[path, await bundlePageTests()]] },
+  );
+}
+
+const adapterOf = (page: Page) =>
+  page.evaluate(async () => {
+    const { vendor, architecture, description } = (await navigator.gpu.requestAdapter())?.info ?? {};
+    return [vendor, architecture, description].filter((part) => part).join(', ');
+  });
+
 async function gpu() {
   const asked = { ...request, steps: Number(values['gpu-steps']) };
   return fresh(async ({ open }) => {
@@ -260,10 +298,7 @@ async function gpu() {
     progress(`gpu: ${said} PSNR ${decibels.toFixed(1)} dB`);
     // Of the model's own number of steps: fewer leave more of each step's difference in the picture.
     expect(decibels >= 45 || asked.steps < USUAL_STEPS, `gpu: ${decibels} dB`);
-    const adapter = await page.evaluate(async () => {
-      const { vendor, architecture, description } = (await navigator.gpu.requestAdapter())?.info ?? {};
-      return [vendor, architecture, description].filter((part) => part).join(', ');
-    });
+    const adapter = await adapterOf(page);
     const { recipe } = values;
     return { adapter, recipe, steps: asked.steps, seconds, psnr: Number.isFinite(decibels) ? decibels : 'identical' };
   });
@@ -285,6 +320,7 @@ const RUN: Record<Part, () => unknown> = {
   offline,
   split,
   memory,
+  conformance,
   gpu,
 };
 

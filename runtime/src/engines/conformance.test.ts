@@ -44,8 +44,7 @@ const engines: EngineUnderTest[] = [
     name: `wasm-${variant}`,
     open: async () => (await openWasmEngine(modules, new Meter(), variant)).engine,
   })),
-  // In the tiles of hardware, also where the GPU is software.
-  onGpu('webgpu', { software: false }),
+  onGpu('webgpu', {}),
   onGpu('webgpu without dot4I8Packed', { plainDots: true }, true),
 ];
 

@@ -17,8 +17,6 @@ export interface WebGpuOptions {
   readonly device?: GPUDevice;
   /** Integer products by plain multiplications, also where the language has dot4I8Packed. */
   readonly plainDots?: boolean;
-  /** Whether the adapter is to be treated as software: as it says itself without. */
-  readonly software?: boolean;
   /** Times every dispatch, or every step. Needs `timestamp-query`. */
   readonly timed?: Timed;
 }
@@ -48,7 +46,7 @@ export async function openWebGpuEngine(meter: Meter, options: WebGpuOptions = {}
   const packed = !options.plainDots && (gpu?.wgslLanguageFeatures?.has(LANGUAGE_FEATURE) ?? false);
   const queue = new GpuQueue(device, options.timed);
   const memory = new GpuMemory(queue, meter);
-  const software = options.software ?? device.adapterInfo?.isFallbackAdapter ?? false;
+  const software = device.adapterInfo?.isFallbackAdapter ?? false;
   const engine = new WebGpuEngine(queue, memory, { packed, software });
   const close = () => {
     memory.close();

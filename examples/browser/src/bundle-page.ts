@@ -113,7 +113,7 @@ async function serviceWorker(files: PageFiles): Promise<PageFile> {
   return fileOf(SERVICE_WORKER, outputFiles[0].contents);
 }
 
-function fileOf(path: string, contents: Uint8Array, optional = false): PageFile {
+export function fileOf(path: string, contents: Uint8Array, optional = false): PageFile {
   const body = new Uint8Array(contents);
   return { type: TYPES[extname(path)], body, gzipBytes: gzipSync(body, { level: 9 }).length, optional };
 }

@@ -253,7 +253,7 @@ async function memoryOf(page: Page): Promise<{ pageBytes: number; runtimeBytes: 
 
 /** What the tests of engines say in Node, in the browser: integers of the reference's bits, floats within their bounds. */
 async function conformance() {
-  const path = '/page-tests.js';
+  const [path, file] = await bundlePageTests();
   return fresh(
     async ({ open }) => {
       const page = await open();
@@ -267,7 +267,7 @@ async function conformance() {
       expect(report.passed > 0 && report.failed.length === 0, `conformance: ${report.failed.join('; ')}`);
       return { adapter: await adapterOf(page), ...report };
     },
-    { more: [[path, await bundlePageTests()]] },
+    { more: [[path, file]] },
   );
 }
 

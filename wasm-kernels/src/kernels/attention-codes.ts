@@ -14,6 +14,7 @@ import { type Expr, f32, f32x4, i32, i32x4, type Statement, v128 } from '../asm/
 import { exponential } from './exponential.ts';
 import {
   BLOCK,
+  type Block,
   foldVectors,
   forBlocks,
   integers,
@@ -21,8 +22,9 @@ import {
   maxLanes,
   minLanes,
   narrow,
-  narrowFour,
   narrowUnsigned,
+  ONE,
+  padded,
   roundAndAdd,
   roundingBias,
   splat,
@@ -30,6 +32,7 @@ import {
   sumIntegerLanes,
   sumUnsignedBytes,
   toIntegers,
+  widenRange,
 } from './lanes.ts';
 
 /** float32 [4] to codes 0..255 as int32 [4]. */
@@ -49,22 +52,21 @@ export const quantizeKeys = defineFunction(
     const [least, range] = [local('f32'), local('f32')];
     const ranged = (value: Expr<'f32'>) => f32.select(value, f32.const(0), f32.gt(range, f32.const(LEAST_RANGE)));
     const value = (vector: number) => v128.load(i32.add(x, at), 16 * vector);
-    const see = (vectors: readonly number[]): Statement[] => [
+    const see = (vectors: Block): Statement[] => [
       ...vectors.map((vector) => q[vector].set(value(vector))),
-      low.set(f32x4.pmin(low, foldVectors(q.slice(0, vectors.length), f32x4.pmin))),
-      high.set(f32x4.pmax(high, foldVectors(q.slice(0, vectors.length), f32x4.pmax))),
+      ...widenRange(low, high, q.slice(0, vectors.length)),
     ];
-    const write = (vectors: readonly number[]): Statement[] => [
+    const write = (vectors: Block): Statement[] => [
       ...vectors.map((vector) => q[vector].set(roundAndAdd(f32x4.mul(value(vector), factor), zeros))),
-      packed.set(narrowUnsigned(vectors === BLOCK ? q : [q[0], v128.zero, v128.zero, v128.zero])),
+      packed.set(narrowUnsigned(padded(q, vectors))),
       sum.set(i32x4.add(sum, sumUnsignedBytes(packed))),
-      ...vectors.map((vector) => i32.store(target, i32x4.extract_lane(packed, vector as 0), 32 * vector)),
+      ...vectors.map((vector) => i32.store(target, i32x4.extract_lane(packed, vector), 32 * vector)),
       target.set(i32.add(target, i32.const(32 * vectors.length))),
     ];
     const quantizeRow: Statement[] = [
       low.set(v128.zero),
       high.set(v128.zero),
-      ...forBlocks(local, at, bytes, see(BLOCK), see([0])),
+      ...forBlocks(local, at, bytes, see(BLOCK), see(ONE)),
       least.set(minLanes(low)),
       range.set(f32.sub(maxLanes(high), least)),
       factor.set(f32x4.splat(ranged(f32.div(f32.const(255), range)))),
@@ -81,7 +83,7 @@ export const quantizeKeys = defineFunction(
           ),
         ),
       ),
-      ...forBlocks(local, at, bytes, write(BLOCK), write([0])),
+      ...forBlocks(local, at, bytes, write(BLOCK), write(ONE)),
       f32.store(record, f32.mul(ranged(f32.div(range, f32.const(255))), scale)),
       i32.store(record, i32.sub(zero, shift), 32),
       i32.store(record, i32.sub(sumIntegerLanes(sum), i32.mul(shift, depth)), 64),
@@ -180,20 +182,20 @@ export const softmaxQuantize = defineFunction(
     const [steps, offset] = [local.constant(splat(255)), local.constant(roundingBias(integers(-128)))];
     const packed = local('v128');
     const scores = (vector: number) => v128.load(i32.add(x, at), 16 * vector);
-    const quantize = (vectors: readonly number[]): Statement[] => [
+    const quantize = (vectors: Block): Statement[] => [
       ...exp(vectors.map((vector) => f32x4.sub(scores(vector), largest))),
       ...vectors.map((vector) => q[vector].set(roundAndAdd(f32x4.mul(results[vector], steps), offset))),
-      packed.set(vectors === BLOCK ? narrow(q) : narrowFour(q[0])),
+      packed.set(narrow(padded(q, vectors))),
       sum.set(i32x4.add(sum, sumBytes(packed))),
     ];
-    const see = (vectors: readonly number[]): Statement[] => [
+    const see = (vectors: Block): Statement[] => [
       largest.set(f32x4.pmax(largest, foldVectors(vectors.map(scores), f32x4.pmax))),
     ];
     return [
       bytes.set(i32.shl(cols, i32.const(2))),
       count(row, rows, 1, [
         largest.set(splat(Number.NEGATIVE_INFINITY)),
-        ...forBlocks(local, at, bytes, see(BLOCK), see([0])),
+        ...forBlocks(local, at, bytes, see(BLOCK), see(ONE)),
         largest.set(f32x4.splat(maxLanes(largest))),
         sum.set(v128.zero),
         ...forBlocks(
@@ -201,7 +203,7 @@ export const softmaxQuantize = defineFunction(
           at,
           bytes,
           [...quantize(BLOCK), v128.store(codes, packed), codes.set(i32.add(codes, i32.const(16)))],
-          [...quantize([0]), i32.store(codes, i32x4.extract_lane(packed, 0)), codes.set(i32.add(codes, i32.const(4)))],
+          [...quantize(ONE), i32.store(codes, i32x4.extract_lane(packed, 0)), codes.set(i32.add(codes, i32.const(4)))],
         ),
         // The sum of codes + 128.
         total.set(i32.add(sumIntegerLanes(sum), i32.shl(cols, i32.const(7)))),

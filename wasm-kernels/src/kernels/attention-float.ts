@@ -8,7 +8,7 @@
 import { count, defineFunction, when } from '../asm/function.ts';
 import { f32, f32x4, i32, type Statement, v128 } from '../asm/ops.ts';
 import { exponential } from './exponential.ts';
-import { BLOCK, forBlocks, forBytes, maxLanes, splat, sumLanes } from './lanes.ts';
+import { BLOCK, forBlocks, forBytes, maxLanes, ONE, splat, sumLanes } from './lanes.ts';
 
 const ATTENTION_STATE = { bytes: 16, largest: 0, sum: 4, kept: 8, added: 12 } as const;
 
@@ -45,7 +45,7 @@ export const softmaxBlock = defineFunction(
         ]),
         largest.set(f32x4.splat(maxLanes(largest))),
         sum.set(v128.zero),
-        ...forBlocks(local, at, bytes, exponentials(BLOCK), exponentials([0])),
+        ...forBlocks(local, at, bytes, exponentials(BLOCK), exponentials(ONE)),
         ...exp([f32x4.sub(f32x4.splat(before), largest)]),
         total.set(f32.add(f32.mul(f32.load(states, ATTENTION_STATE.sum), kept), sumLanes(sum))),
         f32.store(states, f32x4.extract_lane(largest, 0), ATTENTION_STATE.largest),

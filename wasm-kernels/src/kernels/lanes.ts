@@ -33,11 +33,18 @@ const words = (v: Local<'v128'>, order: readonly number[]) =>
     order.flatMap((word) => [0, 1, 2, 3].map((byte) => 4 * word + byte)),
   );
 type Of = (a: Expr<'v128'>, b: Expr<'v128'>) => Expr<'v128'>;
+
 /** The extremes of several vectors, lane by lane, as a tree: as a chain each would wait for the one before. */
 export const foldVectors = (vectors: readonly Expr<'v128'>[], of: Of): Expr<'v128'> =>
   vectors.length === 1
     ? vectors[0]
     : of(foldVectors(vectors.slice(0, vectors.length >> 1), of), foldVectors(vectors.slice(vectors.length >> 1), of));
+
+/** Widens the range from `low` to `high` by the lanes of some vectors. */
+export const widenRange = (low: Local<'v128'>, high: Local<'v128'>, seen: readonly Local<'v128'>[]): Statement[] => [
+  low.set(f32x4.pmin(low, foldVectors(seen, f32x4.pmin))),
+  high.set(f32x4.pmax(high, foldVectors(seen, f32x4.pmax))),
+];
 
 type Fold = (a: Expr<'f32'>, b: Expr<'f32'>) => Expr<'f32'>;
 const fold = (v: Local<'v128'>, combine: Fold) => LANES.map((lane) => f32x4.extract_lane(v, lane)).reduce(combine);
@@ -61,6 +68,9 @@ export function forBytes(at: Local<'i32'>, bytes: Expr<'i32'>, step: number, bod
 
 /** Vectors of a block: as many independent chains of operations as keep a processor busy. */
 export const BLOCK = [0, 1, 2, 3] as const;
+/** What is left where rows are no multiple of a block: one at a time. */
+export const ONE = [0] as const;
+export type Block = typeof BLOCK | typeof ONE;
 const BLOCK_BYTES = 16 * BLOCK.length;
 
 /** Runs `block` with `at` = 0, 64, ... for every whole 64 bytes, then `rest` for every 16 of those that are left. */
@@ -90,8 +100,9 @@ export const narrow = ([a, b, c, d]: readonly Expr<'v128'>[]): Expr<'v128'> =>
 export const narrowUnsigned = ([a, b, c, d]: readonly Expr<'v128'>[]): Expr<'v128'> =>
   i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
 
-/** One vector as four signed bytes, and twelve zeros. */
-export const narrowFour = (v: Expr<'v128'>): Expr<'v128'> => narrow([v, v128.zero, v128.zero, v128.zero]);
+/** Four vectors to narrow: all of a block, or its first and zeros. */
+export const padded = (block: readonly Local<'v128'>[], vectors: Block): readonly Expr<'v128'>[] =>
+  vectors === BLOCK ? block : [block[0], v128.zero, v128.zero, v128.zero];
 
 /** Sums of four signed bytes each, as int32 [4]. */
 export const sumBytes = (v: Expr<'v128'>): Expr<'v128'> =>

@@ -7,14 +7,15 @@ import { type Expr, f32, f32x4, i8x16, i32, i32x4, type Statement, v128 } from '
 import { sigmoid } from './exponential.ts';
 import {
   BLOCK,
-  foldVectors,
+  type Block,
   forBlocks,
   forBytes,
   LEAST_RANGE,
   maxLanes,
   minLanes,
   narrow,
-  narrowFour,
+  ONE,
+  padded,
   roundAndAdd,
   roundingBias,
   splat,
@@ -22,6 +23,7 @@ import {
   sumIntegerLanes,
   sumLanes,
   toIntegers,
+  widenRange,
 } from './lanes.ts';
 
 type Address = Expr<'i32'>;
@@ -58,10 +60,6 @@ function normModulate(local: NewLocal, bytes: Address, eps: Expr<'f32'>, shift: 
   ];
 }
 
-/** Vectors of a turn: a whole block where a step of the network waits for it, one where the module's size counts. */
-type Block = typeof BLOCK | typeof ONE;
-const ONE = [0] as const;
-
 /** x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which equals the tanh form of GELU without its cancellation. */
 function gelu(local: NewLocal, bytes: Address, block: Block = ONE): RowPass {
   const slope = 2 * Math.sqrt(2 / Math.PI);
@@ -71,7 +69,11 @@ function gelu(local: NewLocal, bytes: Address, block: Block = ONE): RowPass {
 
 const silu = (local: NewLocal, bytes: Address): RowPass => timesSigmoid(local, bytes, ONE, (x) => x);
 
-/** x * sigmoid(argument(x)). */
+/**
+ * x * sigmoid(argument(x)).
+ *
+ * @param block vectors of a turn: a whole block where a step of the network waits for it, one where the module's size counts
+ */
 function timesSigmoid(
   local: NewLocal,
   bytes: Address,
@@ -110,11 +112,7 @@ function quantizeRow(local: NewLocal, bytes: Address, steps: Address) {
   const begin = [low, high].map((extreme) => extreme.set(v128.zero));
   const see = (values: readonly Expr<'v128'>[]): Statement[] => {
     const seen = q.slice(0, values.length);
-    return [
-      ...seen.map((value, i) => value.set(values[i])),
-      low.set(f32x4.pmin(low, foldVectors(seen, f32x4.pmin))),
-      high.set(f32x4.pmax(high, foldVectors(seen, f32x4.pmax))),
-    ];
+    return [...seen.map((value, i) => value.set(values[i])), ...widenRange(low, high, seen)];
   };
   const write = (valueAt: (at: Address, vector: number) => Expr<'v128'>, codes: Address, record: Address) => {
     const quantize = (vector: number) => q[vector].set(roundAndAdd(f32x4.mul(valueAt(at, vector), factor), zeros));
@@ -148,7 +146,7 @@ function quantizeRow(local: NewLocal, bytes: Address, steps: Address) {
         ],
         [
           quantize(0),
-          ...clamp(narrowFour(q[0])),
+          ...clamp(narrow(padded(q, ONE))),
           i32.store(target, i32x4.extract_lane(packed, 0)),
           target.set(i32.add(target, i32.const(4))),
         ],

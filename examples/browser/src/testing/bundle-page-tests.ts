@@ -1,7 +1,7 @@
 /** For tests: bundles tests that are written for Node so that they run in a page, on its GPU. */
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
-import type { PageFile } from '../bundle-page.ts';
+import { fileOf, type PageFile } from '../bundle-page.ts';
 
 const local = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -12,7 +12,8 @@ const pageGpu: Plugin = {
   },
 };
 
-export async function bundlePageTests(): Promise<PageFile> {
+/** By its path in the page. */
+export async function bundlePageTests(): Promise<[string, PageFile]> {
   const { outputFiles } = await build({
     entryPoints: [local('page-tests.js')],
     bundle: true,
@@ -26,6 +27,6 @@ export async function bundlePageTests(): Promise<PageFile> {
     alias: { 'node:test': local('node-test.js'), 'node:assert/strict': local('node-assert.js') },
     plugins: [pageGpu],
   });
-  const body = Uint8Array.from(outputFiles[0].contents);
-  return { type: 'text/javascript', body, gzipBytes: 0, optional: true };
+  const path = '/page-tests.js';
+  return [path, fileOf(path, outputFiles[0].contents, true)];
 }

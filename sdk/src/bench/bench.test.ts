@@ -154,9 +154,12 @@ test('a published model is measured alone, and a host that is not there is said'
     const report = await bench({
       subject,
       size: 'quick',
-      plan: { ...plan, gemm: [], scaling: [] },
+      plan,
+      parts: ['step'],
       hosts: [nodeHost(nowhere), nodeHost()],
     });
+    assert.deepEqual([report.startup, report.hosts[0].gemm, report.hosts[0].scaling], [undefined, [], []]);
+    assert.match(markdownOf(report), /only step,/);
     assert.deepEqual(
       report.hosts.map(({ step }) => step!.cases.length),
       [1],
@@ -177,6 +180,9 @@ test('the command needs to be told what to measure', async () => {
   const unknown = await runCli(['bench', '--model', 'x', '--host', 'deno'], folder);
   assert.equal(unknown.code, 2);
   assert.match(unknown.stderr, /workerd, node, chromium/);
+  const part = await runCli(['bench', '--model', 'x', '--part', 'sound'], folder);
+  assert.equal(part.code, 2);
+  assert.match(part.stderr, /pictures, step, linear, growth/);
 });
 
 test('outputs that differ are not timed', () => {

@@ -7,7 +7,7 @@ import { type ArtifactServer, serveArtifacts } from './artifact-server.ts';
 import type { HostDescription, Part, PartResult, ProfileResult, TimedResult } from './core/parts.ts';
 import { HostAbsent, type HostKind, type OpenHost } from './hosts/host.ts';
 import { cannotPicture, measurePictures, measureStartup, type PicturesResult, type StartupResult } from './pictures.ts';
-import type { Plan, Shape, Size } from './plan.ts';
+import { BENCH_PARTS, type BenchPart, type Plan, type Shape, type Size } from './plan.ts';
 import type { Subject } from './subject.ts';
 
 export interface BenchReport {
@@ -21,6 +21,8 @@ export interface BenchReport {
   };
   readonly versions: Readonly<Record<string, string>>;
   readonly size: Size;
+  /** What was asked for. */
+  readonly parts: readonly BenchPart[];
   readonly subject: string;
   readonly hosts: readonly HostReport[];
   readonly pictures?: PicturesResult;
@@ -43,6 +45,8 @@ export interface BenchOptions {
   readonly subject: Subject;
   readonly size: Size;
   readonly plan: Plan;
+  /** Default: all. */
+  readonly parts?: readonly BenchPart[];
   readonly hosts: readonly HostKind[];
   readonly signal?: AbortSignal;
   readonly onProgress?: (line: string) => void;
@@ -55,7 +59,7 @@ export const THREADS = 2;
 
 /** @throws what a part raises, `internal` when outputs differ, `aborted` */
 export async function bench(options: BenchOptions): Promise<BenchReport> {
-  const { subject, size, hosts, onProgress = () => {}, onPart = async () => {} } = options;
+  const { subject, size, parts = BENCH_PARTS, hosts, onProgress = () => {}, onPart = async () => {} } = options;
   const absent: { what: string; reason: string }[] = [];
   const skip = (what: string, reason: string) => {
     absent.push({ what, reason });
@@ -75,10 +79,11 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     },
     versions: await versions(),
     size,
+    parts,
     subject: subject.name,
     hosts: reports,
     absent,
-    ...(await measureAllPictures(options, skip)),
+    ...(parts.includes('pictures') && (await measureAllPictures(options, skip))),
   } as const;
   await onPart(report);
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -89,10 +94,10 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
       const host = await openOrSkip(kind, skip);
       if (host === undefined) continue;
       const isFirst = reports.length === 0;
-      const parts: HostParts = { host: host.description, gemm: [], scaling: [] };
-      reports.push(parts);
+      const filled: HostParts = { host: host.description, gemm: [], scaling: [] };
+      reports.push(filled);
       try {
-        await measureHost(parts, host, server, options, { isFirst, onPart: () => onPart(report) });
+        await measureHost(filled, host, server, options, { isFirst, onPart: () => onPart(report) });
       } finally {
         await host.close();
       }
@@ -121,7 +126,7 @@ async function measureHost(
   report: HostParts,
   host: OpenHost,
   server: ArtifactServer,
-  { subject, plan, signal, onProgress = () => {} }: BenchOptions,
+  { subject, plan, parts = BENCH_PARTS, signal, onProgress = () => {} }: BenchOptions,
   { isFirst, onPart }: { readonly isFirst: boolean; readonly onPart: () => Promise<void> },
 ): Promise<void> {
   const { name, version } = host.description;
@@ -140,20 +145,23 @@ async function measureHost(
   const [model] = models;
   const onnx = subject.onnx.map(({ name, tolerance }) => ({ name, tolerance, url: server.fileUrl(name) }));
   const work = { batch: 2, tokens: subject.tokens };
-  await run('one denoising step', { kind: 'step', models, onnx, work, effort }, (step) => ({ step }));
-  const profiling = { kind: 'profile', model, work, steps: plan.profileSteps } as const;
-  await run('where its time goes', profiling, (profile) => ({ profile }));
-  if (host.description.threads && cpus().length >= THREADS) {
-    const threading = { kind: 'threads', model, work, threads: THREADS, effort } as const;
-    await run(`${THREADS} threads`, threading, (threads) => ({ threads }));
+  if (parts.includes('step')) {
+    await run('one denoising step', { kind: 'step', models, onnx, work, effort }, (step) => ({ step }));
+    const profiling = { kind: 'profile', model, work, steps: plan.profileSteps } as const;
+    await run('where its time goes', profiling, (profile) => ({ profile }));
+    if (host.description.threads && cpus().length >= THREADS) {
+      const threading = { kind: 'threads', model, work, threads: THREADS, effort } as const;
+      await run(`${THREADS} threads`, threading, (threads) => ({ threads }));
+    }
   }
-  for (const shape of isFirst ? [...plan.gemm, ...plan.manyRows] : plan.gemm) {
+  const shapes = isFirst ? [...plan.gemm, ...plan.manyRows] : plan.gemm;
+  for (const shape of parts.includes('linear') ? shapes : []) {
     const what = `linear ${shape.m} x ${shape.k} x ${shape.n}`;
     await run(what, { kind: 'gemm', ...shape, effort }, (result) => ({
       gemm: [...report.gemm, { ...shape, ...result }],
     }));
   }
-  for (const size of isFirst ? plan.scaling : []) {
+  for (const size of isFirst && parts.includes('growth') ? plan.scaling : []) {
     const what = `${size.tokens} tokens, ${size.depth} blocks`;
     await run(what, { kind: 'scaling', ...size, effort }, (result) => ({
       scaling: [...report.scaling, { ...size, ...result }],

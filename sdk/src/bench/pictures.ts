@@ -60,7 +60,7 @@ export async function measurePictures(
     const cacheFolder = await mkdtemp(join(tmpdir(), 'edge-dit-bench-cache-'));
     try {
       const within = async (work: (url: string) => Promise<void>) => {
-        const { url, close } = await serveWorkerd({ store, models: [model], cacheFolder });
+        const { url, close } = await serveWorkerd({ store, models: [model], cacheFolder, logLevel: 'error' });
         try {
           await work(url);
         } finally {
@@ -153,7 +153,7 @@ export async function measureStartup(model: string, rounds: number): Promise<Sta
 type Modules = Extract<ConstructorParameters<typeof Miniflare>[0], { modules?: unknown }>['modules'];
 
 async function startOf(model: string, modules: Modules): Promise<{ ms: number; answer: string }> {
-  const bindings = { MODELS: model, SHARDS_URL: 'http://127.0.0.1:9/' };
+  const bindings = { MODELS: model, SHARDS_URL: 'http://127.0.0.1:9/', LOG: 'error' };
   const start = performance.now();
   const miniflare = new Miniflare({ ...WORKERD_COMPATIBILITY, modules, modulesRoot: '.', bindings });
   try {

@@ -4,6 +4,10 @@ import type { Effort } from './core/parts.ts';
 export const SIZES = ['quick', 'usual', 'full'] as const;
 export type Size = (typeof SIZES)[number];
 
+/** `pictures` has the worker's start too, `step` where its time goes and threads, `growth` steps by tokens and blocks. */
+export const BENCH_PARTS = ['pictures', 'step', 'linear', 'growth'] as const;
+export type BenchPart = (typeof BENCH_PARTS)[number];
+
 /** Of a linear layer: rows, output and input features. */
 export interface Shape {
   readonly m: number;

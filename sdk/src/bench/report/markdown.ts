@@ -2,6 +2,7 @@
 import type { BenchReport, HostReport } from '../bench.ts';
 import { KERNEL_CLASSES } from '../core/parts.ts';
 import { PICTURE_STATES } from '../pictures.ts';
+import { BENCH_PARTS } from '../plan.ts';
 import {
   ceilingOf,
   exponent,
@@ -17,14 +18,14 @@ import {
 import { goalsOf, megabytes, percent, times } from './goals.ts';
 
 export function markdownOf(report: BenchReport): string {
-  const { machine, versions, date, size, subject } = report;
+  const { machine, versions, date, size, parts, subject } = report;
   const engines = report.hosts.map(({ host }) => `${host.name} ${host.version} (${host.variants.join(', ')})`);
   const shown = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return [
     '# Benchmark',
     '',
     `${machine.cpu}, ${machine.cores} cores, ${machine.system}; ${date.slice(0, 10)}; one thread where nothing else is said. ${shown.join(', ')}; ${engines.join('; ')}.`,
-    `Size \`${size}\`, model \`${subject}\`. Cases are measured in turns, in one process of each host; figures are medians.`,
+    `Size \`${size}\`, ${parts.length < BENCH_PARTS.length ? `only ${parts.join(', ')}, ` : ''}model \`${subject}\`. Cases are measured in turns, in one process of each host; figures are medians.`,
     ...quietness(report),
     '',
     ...section('Goals', goals(report)),

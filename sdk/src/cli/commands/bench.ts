@@ -3,7 +3,7 @@
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { type Command, Option } from 'commander';
 import type { BenchReport } from '../../bench/bench.ts';
-import type { Size } from '../../bench/plan.ts';
+import { BENCH_PARTS, type BenchPart, type Size } from '../../bench/plan.ts';
 import { resolveModel } from '../../model-reference.ts';
 import { oneOf } from '../option-values.ts';
 import type { Session } from '../session.ts';
@@ -15,6 +15,7 @@ interface BenchFlags {
   readonly checkpoint?: string;
   readonly model?: string;
   readonly host?: readonly HostName[];
+  readonly part?: readonly BenchPart[];
   readonly node?: readonly string[];
   readonly quick?: true;
   readonly full?: true;
@@ -24,6 +25,7 @@ interface BenchFlags {
 export function addBench(program: Command, session: Session): Command {
   const collect = <T>(value: T, previous: readonly T[] = []) => [...previous, value];
   const host = oneOf(...HOSTS);
+  const part = oneOf(...BENCH_PARTS);
   return program
     .command('bench')
     .summary('measure linear layers, a denoising step and whole pictures')
@@ -34,6 +36,11 @@ export function addBench(program: Command, session: Session): Command {
     .option('--model <model>', '<store>/<name>, <store>#<name>, or a store that holds one model')
     .option('--host <name>', `${HOSTS.join(', ')}; may be repeated (default: all)`, (text, previous?: HostName[]) =>
       collect(host(text), previous),
+    )
+    .option(
+      '--part <name>',
+      `${BENCH_PARTS.join(', ')}; may be repeated (default: all)`,
+      (text, previous?: BenchPart[]) => collect(part(text), previous),
     )
     .option('--node <path>', 'another node to run in; may be repeated', collect<string>)
     .addOption(new Option('--quick', 'a minute: workerd, two shapes, one picture of each kind').conflicts('full'))
@@ -90,7 +97,7 @@ async function run(flags: BenchFlags, session: Session): Promise<void> {
     const onPart = async (report: BenchReport) => {
       if (flags.save !== undefined) saved = await saveReport(report, flags.save);
     };
-    const report = await bench({ subject, size, plan, hosts, signal, onProgress, onPart });
+    const report = await bench({ subject, size, plan, parts: flags.part, hosts, signal, onProgress, onPart });
     output.result({ json: report, text: [markdownOf(report)] });
     for (const path of saved) output.note(`wrote ${path}`);
   } finally {

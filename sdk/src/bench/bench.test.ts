@@ -23,6 +23,7 @@ import { subjectFromCheckpoint, subjectFromModel } from './subject.ts';
 const effort: Effort = { rounds: 1, sampleMs: 0, warmUpMs: 0 };
 const plan = {
   effort,
+  threadsEffort: effort,
   gemm: [
     { m: 7, n: 20, k: 36 },
     { m: 1, n: 8, k: 4 },

@@ -150,7 +150,7 @@ async function measureHost(
     const profiling = { kind: 'profile', model, work, steps: plan.profileSteps } as const;
     await run('where its time goes', profiling, (profile) => ({ profile }));
     if (host.description.threads && cpus().length >= THREADS) {
-      const threading = { kind: 'threads', model, work, threads: THREADS, effort } as const;
+      const threading = { kind: 'threads', model, work, threads: THREADS, effort: plan.threadsEffort } as const;
       await run(`${THREADS} threads`, threading, (threads) => ({ threads }));
     }
   }

@@ -17,6 +17,8 @@ export interface Shape {
 
 export interface Plan {
   readonly effort: Effort;
+  /** Of one thread beside several, where a sample must outlast the waking of the other cores. */
+  readonly threadsEffort: Effort;
   readonly gemm: readonly Shape[];
   /** Measured in the first host only. */
   readonly manyRows: readonly Shape[];
@@ -31,6 +33,8 @@ export interface Plan {
 
 /** At least seven, so that a median means something; a sample of 5 ms, or 50 ticks of the clock. */
 const EFFORT: Effort = { rounds: 7, sampleMs: 5, warmUpMs: 60 };
+/** The samples of one thread let the other cores sleep, and a virtual machine's wake within a step or two. */
+const THREADS_EFFORT: Effort = { ...EFFORT, sampleMs: 1000 };
 /** Of the emoji model, and of DiT-XL and PixArt-XL: feed forwards are four times as wide. */
 const WIDTHS = [384, 1152];
 const ROWS = 256;
@@ -57,6 +61,7 @@ const SCALING = [
 
 const usual: Plan = {
   effort: EFFORT,
+  threadsEffort: THREADS_EFFORT,
   gemm: pairsOn(ROWS),
   manyRows: [],
   profileSteps: 20,
@@ -68,6 +73,7 @@ const usual: Plan = {
 export const plans: Record<Size, Plan> = {
   quick: {
     effort: EFFORT,
+    threadsEffort: THREADS_EFFORT,
     gemm: layersOn(ROWS).slice(1, 3),
     manyRows: [],
     forms: ['w4a8', 'fp32', 'int8-dynamic'],

@@ -25,7 +25,7 @@ export function markdownOf(report: BenchReport): string {
     '# Benchmark',
     '',
     `${machine.cpu}, ${machine.cores} cores, ${machine.system}; ${date.slice(0, 10)}; one thread where nothing else is said. ${shown.join(', ')}; ${engines.join('; ')}.`,
-    `Size \`${size}\`, ${parts.length < BENCH_PARTS.length ? `only ${parts.join(', ')}, ` : ''}model \`${subject}\`. Cases are measured in turns, in one process of each host; figures are medians.`,
+    `Size \`${size}\`, ${isWhole(report) ? '' : `only ${parts.join(', ')}, `}model \`${subject}\`. Cases are measured in turns, in one process of each host; figures are medians.`,
     ...quietness(report),
     '',
     ...section('Goals', goals(report)),
@@ -38,6 +38,8 @@ export function markdownOf(report: BenchReport): string {
   ].join('\n');
 }
 
+const isWhole = ({ parts }: BenchReport) => BENCH_PARTS.every((part) => parts.includes(part));
+
 /** Rounds that differ more than this had company, whatever the machine says of itself: a neighbour on the same core, say. */
 const QUIET = 0.1;
 
@@ -49,7 +51,8 @@ function quietness(report: BenchReport): string[] {
 }
 
 function goals(report: BenchReport): string[] {
-  const rows = goalsOf(report).map(({ what, goal, measured = '', met }) => [
+  const asked = isWhole(report) ? goalsOf(report) : goalsOf(report).filter(({ met }) => met !== undefined);
+  const rows = asked.map(({ what, goal, measured = '', met }) => [
     what,
     goal,
     measured,

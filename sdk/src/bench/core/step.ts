@@ -1,5 +1,5 @@
 /**
- * One denoising step: published models in our engine, the same network in onnxruntime-web. What our sessions compute
+ * One denoising step: published models in our engine, the same network in onnxruntime-web, and the ceilings. What our sessions compute
  * once for all steps is computed before the clock starts; an exported network has no such part.
  */
 
@@ -9,6 +9,7 @@ import { Meter } from '@edge-dit/runtime/meter';
 import { type LoadedModel, loadModel } from '@edge-dit/runtime/models/load-model';
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import { type BenchHost, MEMORY_BYTES } from './bench-host.ts';
+import { ceilingCases } from './ceiling.ts';
 import { openVariant } from './engines.ts';
 import { type Case, interleave } from './interleave.ts';
 import { type OrtModel, openOrtModel } from './ort-session.ts';
@@ -44,7 +45,7 @@ export async function runStep(host: BenchHost, { models, onnx, work, effort }: S
       cases.push({ name, run: async () => void (await model.run()) });
     }
     const checks = checksOf(outputs);
-    return { cases: await interleave(cases, effort), checks };
+    return { cases: await interleave([...cases, ...ceilingCases(host)], effort), checks };
   } finally {
     for (const model of opened) await model.release();
   }

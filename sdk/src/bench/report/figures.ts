@@ -40,11 +40,13 @@ export function shareOf({ cases }: TimedResult, name: string): number | undefine
   return own && limit && rateOf(own) / rateOf(limit);
 }
 
-/** Of a host's fastest integer instruction, over all shapes: 10^9 multiply-adds a second. */
-export function ceilingOf({ gemm, host }: HostReport): number | undefined {
+export const isCeiling = ({ name }: Measured) => name.startsWith('ceiling/');
+
+/** Of a host's fastest integer instruction, measured beside the steps: 10^9 multiply-adds a second. */
+export function ceilingOf({ step, host }: HostReport): number | undefined {
   const name = host.variants[0] === 'relaxed' ? 'ceiling/relaxed_dot' : 'ceiling/i16_dot';
-  const found = gemm.flatMap(({ cases }) => cases.filter((one) => one.name === name).map(rateOf));
-  return found.length > 0 ? median(found) : undefined;
+  const found = step?.cases.find((one) => one.name === name);
+  return found && rateOf(found);
 }
 
 /**
@@ -107,8 +109,13 @@ export function picturesIn({ samples }: PicturesResult, state: PictureState): Pi
 
 /** Milliseconds below which no picture can be: the multiply-adds of its linear layers at the ceiling. */
 export function floorOf(host: HostReport, steps: number): number | undefined {
-  const ceiling = ceilingOf(host);
-  if (ceiling === undefined || host.profile === undefined) return undefined;
+  if (host.profile === undefined) return undefined;
   const { linear, shared } = host.profile.macs;
-  return (steps * linear + shared) / ceiling / 1e6;
+  return atCeiling(host, steps * linear + shared);
+}
+
+/** Milliseconds of so many multiply-adds at the ceiling. */
+export function atCeiling(host: HostReport, macs: number): number | undefined {
+  const ceiling = ceilingOf(host);
+  return ceiling && macs / ceiling / 1e6;
 }

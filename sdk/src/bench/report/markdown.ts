@@ -4,9 +4,11 @@ import { KERNEL_CLASSES } from '../core/parts.ts';
 import { PICTURE_STATES } from '../pictures.ts';
 import { BENCH_PARTS } from '../plan.ts';
 import {
+  atCeiling,
   ceilingOf,
   exponent,
   floorOf,
+  isCeiling,
   median,
   outsideProducts,
   picturesIn,
@@ -67,7 +69,10 @@ function hostSections(report: HostReport): string[] {
   return [
     ...section(named('Linear layers'), gemm.length > 0 ? linearLayers(gemm) : []),
     ...section(named('One denoising step'), step ? stepTable(step) : []),
-    ...section(named('Where its time goes'), profile ? profileTable(profile) : []),
+    ...section(
+      named('Where its time goes'),
+      profile ? profileTable(profile, atCeiling(report, profile.macs.linear)) : [],
+    ),
     ...section(named('Threads'), threads ? threadsTable(threads) : []),
     ...section(named('Growth'), scaling.length > 0 ? growth(scaling) : []),
   ];
@@ -78,7 +83,7 @@ function linearLayers(gemm: HostReport['gemm']): string[] {
   const names = gemm[0].cases.map(({ name }) => name);
   const layers = names.filter((name) => name.endsWith('/layer') || name.startsWith('onnxruntime/'));
   const shares = names.filter((name) => shareOf(gemm[0], name) !== undefined);
-  const ceilings = names.filter((name) => name.startsWith('ceiling/'));
+  const ceilings = gemm[0].cases.filter(isCeiling).map(({ name }) => name);
   const tableOf = (cases: readonly string[], cell: (shape: HostReport['gemm'][number], name: string) => string) =>
     table(
       ['rows', 'in', 'out', ...cases.map((name) => name.replace(/^(onnxruntime|ceiling)\/|\/layer$/g, ''))],
@@ -103,7 +108,8 @@ function linearLayers(gemm: HostReport['gemm']): string[] {
 
 function stepTable(step: NonNullable<HostReport['step']>): string[] {
   const [{ name: first }] = step.cases;
-  const rows = step.cases.map(({ name }) => {
+  const networks = step.cases.filter((one) => !isCeiling(one));
+  const rows = networks.map(({ name }) => {
     const check = step.checks.find((one) => one.name === name);
     const time = timeOf(step, name)!;
     const error = check ? check.relativeError.toExponential(1) : 'standard';
@@ -112,7 +118,7 @@ function stepTable(step: NonNullable<HostReport['step']>): string[] {
   return table(['', 'ms', `of ${first}`, 'relative error'], rows);
 }
 
-function profileTable(profile: NonNullable<HostReport['profile']>): string[] {
+function profileTable(profile: NonNullable<HostReport['profile']>, floor: number | undefined): string[] {
   const { kernels, totalMs, untimedMs, engine } = profile;
   const rows = KERNEL_CLASSES.map((name) => {
     const entries = kernels.filter((entry) => entry.class === name);
@@ -124,6 +130,11 @@ function profileTable(profile: NonNullable<HostReport['profile']>): string[] {
     ...table(['', 'ms', 'of the step', 'kernels, ms'], rows),
     '',
     `${engine}: ${ms(totalMs)} ms with timers, ${ms(untimedMs)} ms without; ${percent(outsideProducts(profile))} outside matrix products.`,
+    ...(floor === undefined
+      ? []
+      : [
+          `The floor of a step, its linear layers at the ceiling, is ${ms(floor)} ms: it takes ${times(untimedMs / floor)} of it.`,
+        ]),
   ];
 }
 

@@ -129,6 +129,10 @@ const operations: Record<string, Operation> = {
     const t = e.reshape(matrix(e, 6), [2, 3, 48]);
     return e.concat([e.select(t, 2), e.select(t, 0)]);
   },
+  'reshape of a selected vector': (e) => {
+    const t = e.reshape(matrix(e, 6), [1, 6, 48]);
+    return e.concat([e.reshape(e.select(t, 4), [2, 24]), e.reshape(e.select(t, 1), [2, 24])]);
+  },
 };
 
 function relativeError(got: Float32Array, expected: Float32Array): number {

@@ -127,7 +127,7 @@ export interface Engine {
   concat(parts: readonly Tensor[]): Tensor;
   /** Vector `index` of each [count, channels] of t [B, count, channels]: [B, channels], sharing its memory. */
   select(t: Tensor, index: number): Tensor;
-  /** The same values under another shape, sharing memory. */
+  /** The same values under another shape, sharing memory: of rows that follow each other. */
   reshape(t: Tensor, shape: readonly number[]): Tensor;
 }
 

@@ -250,7 +250,8 @@ export class ReferenceEngine implements Engine {
   }
 
   reshape(t: Tensor, shape: readonly number[]): Tensor {
-    return make(asReference(t).data, shape);
+    const { data, offset } = asReference(t);
+    return { data, shape, offset, stride: shape[shape.length - 1] } as ReferenceTensor;
   }
 
   #rows(tensor: Tensor): Float32Array {

@@ -58,7 +58,13 @@ ${rateTable(products, apart)}
 
 ${ratioTable(products, apart, () => '')}
 
-## Steps
+${report.steps.length > 0 ? stepSection(report) : ''}
+Raw values: [results.json](results.json).
+`;
+}
+
+function stepSection(report: WebGpuReport): string {
+  return `## Steps
 
 Two samples a step; of random weights but for the emoji model as it is published. *Step*: of the GPU, in one submission and one pass. *Linears*: its linear layers and
 nothing else, in one pass in their order. *QK, AV*: the two products of each attention as plain batched products of matrices and nothing else, in the same run and in a row: float32 for float
@@ -72,8 +78,6 @@ ${stepTable(report)}
 ${attentionTable(report)}
 
 ${partsTable(report.steps)}
-
-Raw values: [results.json](results.json).
 `;
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -236,7 +236,9 @@ describe('s3 errors', { skip: skipS3 }, () => {
     const marked = utf8(`${'x'.repeat(2000)}MARKED${'x'.repeat(2000)}`);
     const target = new URL(endpoint!);
     let flips = 0;
+    const clients: Socket[] = [];
     const proxy = createServer((client) => {
+      clients.push(client);
       const server = connect(Number(target.port), target.hostname);
       client.on('data', (chunk) => {
         const at = chunk.indexOf('MARKED');
@@ -261,6 +263,8 @@ describe('s3 errors', { skip: skipS3 }, () => {
       assert.equal(await store.head('shards/b'), undefined);
     } finally {
       proxy.close();
+      // Connections that the store keeps would keep this process for a minute.
+      for (const client of clients) client.destroy();
     }
   });
 

@@ -82,7 +82,7 @@ function ended(browser: ChildProcess): Promise<void> {
 class Mailbox {
   onFirstPoll = () => {};
   #request: string | undefined;
-  #waiting: ((request: string) => void) | undefined;
+  #waiting: ((request: string | undefined) => void) | undefined;
   #settle: { resolve(answer: HostAnswer): void; reject(error: Error): void } | undefined;
   #over: Error | undefined;
 
@@ -98,6 +98,8 @@ class Mailbox {
   end(error: Error): void {
     this.#over = error;
     this.#settle?.reject(error);
+    // Its timer would keep the process.
+    this.#waiting?.(undefined);
   }
 
   answer(answer: HostAnswer): void {

@@ -15,7 +15,7 @@ interface ExtensionPoint {
 }
 
 const POINTS: readonly ExtensionPoint[] = [
-  { folder: 'wasm-kernels/src/kernels', list: 'index.ts', supporting: ['exponential', 'lanes'] },
+  { folder: 'wasm-kernels/src/kernels', list: 'index.ts', supporting: ['exponential', 'lanes', 'row-pairs'] },
   {
     folder: 'runtime/src/models',
     list: 'index.ts',

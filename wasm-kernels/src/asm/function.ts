@@ -35,6 +35,11 @@ export function doWhile(body: readonly Statement[], condition: Expr<'i32'>): Sta
   return [0x03, 0x40, ...body.flat(), ...condition.code, 0x0d, 0x00, 0x0b];
 }
 
+/** Runs `body` `times` times, at least once; `times` is 0 then. */
+export function repeat(times: Local<'i32'>, body: readonly Statement[]): Statement {
+  return doWhile(body, { type: 'i32', code: [...times.set(i32.sub(times, i32.const(1))), ...times.code] });
+}
+
 export function when(
   condition: Expr<'i32'>,
   then: readonly Statement[],

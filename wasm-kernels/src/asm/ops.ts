@@ -103,6 +103,7 @@ export const v128 = {
   and: instruction('v128', simd(78), VV),
   or: instruction('v128', simd(80), VV),
   xor: instruction('v128', simd(81), VV),
+  any_true: instruction('i32', simd(83), V),
 };
 
 export const i8x16 = {

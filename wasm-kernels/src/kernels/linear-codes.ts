@@ -6,8 +6,8 @@
  * of which the kernel sums a * code, and the epilogue subtracts colZero * rowSum and rowZero * colSum.
  *
  * m rows, n columns, K = 4 * groups (zero padded).
- * a         int8 [m, K], row-major; rows up to the next multiple of the tile must be readable
- * rows      a record of 16 bytes a row: scale float32, sum_k (a - zero) int32, zero int32, gate int32; as many readable as of a
+ * a         int8 [m, K], row-major; one row and 16 bytes more must be readable
+ * rows      a record of 16 bytes a row: scale float32, sum_k (a - zero) int32, zero int32, gate int32; as many readable as tiles cover
  * panels    codes in the layout of their width, such as `u4-8x4`: 8 columns by 4 of k, 32 codes a group
  * columns   a record of 128 bytes a panel: scale float32 [8], zero int32 [8], sum_k code int32 [8], bias float32 [8]
  * out       float32, rows `outStride` bytes apart: y where the gate of a row is 0. Else the gate is the address of a vector
@@ -15,13 +15,14 @@
  * scratch   `linearScratchBytes` bytes
  * bits, size, steps, stepStride   of the codes, as `unpack_codes` takes them; the steps of panels lie `stepStride` bytes apart
  *
- * A panel is unpacked once to what the dot instruction wants, then met by all rows, `mr` at a time: mr x 8
- * accumulators, two registers of weights and one of activations fill the sixteen of x86-64.
+ * A panel is unpacked once to what the dot instruction wants, then met by all rows, `mr` at a time and in pairs
+ * (row-pairs.ts): mr x 8 accumulators, two registers of weights and one of activations fill the sixteen of x86-64.
  * The integer sum is exact, so every variant and form gives the same bits; the float operations after it are
  * the same in each, in the same order.
  */
-import { callImport, count, defineFunction, doWhile, type Local, type NewLocal, when } from '../asm/function.ts';
+import { callImport, count, defineFunction, type Local, type NewLocal, repeat, when } from '../asm/function.ts';
 import { type Expr, f32, f32x4, i8x16, i16x8, i32, i32x4, type Statement, v128 } from '../asm/ops.ts';
+import { everyLane, FIELDS, PAIR_BYTES, PAIR_SLACK, packFields, packPairs, sortPair, swapped } from './row-pairs.ts';
 
 /**
  * How codes beyond 127 reach the relaxed dot, whose second operand is only specified for 0..127: `unsigned` as they are
@@ -39,20 +40,21 @@ export interface LinearOptions {
 }
 
 export interface LinearTile {
-  /** Rows, at most 8. */
+  /** Rows: 2, 4, 6 or 8. */
   readonly mr: number;
-  /** Groups of four k in a turn of the loop, a power of two: each turn moves a pointer for every row. */
+  /** Groups of four k in a turn of the loop, a power of two. */
   readonly unroll: number;
 }
 
 const TAIL_ROW_BYTES = 32;
+const FIELD_BYTES = 4;
 /** The import of these modules. */
 const UNPACK_CODES = 0;
 
 /** Scratch that a call with these sizes needs, in bytes, for any variant and tile up to 8 rows. */
 export function linearScratchBytes(m: number, groups: number): number {
-  const widenedRows = (m + 8) * groups * 8;
-  return 8 * TAIL_ROW_BYTES + groups * (32 + 64) + widenedRows;
+  const pairs = (m + 8) * groups * 8 + PAIR_SLACK;
+  return 8 * TAIL_ROW_BYTES + groups * (32 + 64) + FIELDS * FIELD_BYTES * (m + 8) + pairs;
 }
 
 const PARAMETERS = Array.from({ length: 14 }, () => 'i32' as const);
@@ -63,46 +65,46 @@ export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll
     PARAMETERS,
     ([m, n, groups, a, rows, panels, columns, out, outStride, scratch, bits, size, steps, stepStride], local) => {
       const [i, j, k, b, row, left, unpacked] = Array.from({ length: 7 }, () => local('i32'));
-      const [rowBytes, codes, prepared] = Array.from({ length: 3 }, () => local('i32'));
-      const [gate, record, target, targetStride] = Array.from({ length: 4 }, () => local('i32'));
+      const [rowBytes, codes, prepared, paired, fields, fieldStride] = Array.from({ length: 6 }, () => local('i32'));
+      const [gated, gate, record, target, targetStride] = Array.from({ length: 5 }, () => local('i32'));
+      const fieldsOfTile = Array.from({ length: FIELDS }, () => local('i32'));
       const tileRows = Array.from({ length: mr }, (_, r) => r);
-      const pointers = tileRows.map(() => local('i32'));
       const acc = tileRows.map(() => [local('v128'), local('v128')] as const);
+      const pairs = Array.from({ length: mr / 2 }, (_, p) => ({ at: local('i32'), sums: acc.slice(2 * p, 2 * p + 2) }));
       const x = local('v128');
+      const values = local('v128');
       const y = [local('v128'), local('v128')] as const;
 
       const halves = relaxed ? [0] : [0, 1];
-      const rowStep = 4 * halves.length;
-      const panelStep = 32 * halves.length;
-      /** `k` turns of `many` groups of four k: two loads of weights a group, one of activations a row. */
-      const turns = (many: number): Statement =>
-        doWhile(
-          [
-            ...Array.from({ length: many * halves.length }, (_, part) => [
-              ...y.map((register, side) => register.set(v128.load(b, 32 * part + 16 * side))),
-              ...tileRows.flatMap((r) => [
-                x.set(v128.load32_splat(pointers[r], 4 * part)),
-                ...acc[r].map((sum, side) => sum.set(multiplyAdd(relaxed, sum, x, y[side]))),
-              ]),
-            ]).flat(),
-            ...pointers.map((pointer) => pointer.set(i32.add(pointer, i32.const(many * rowStep)))),
-            b.set(i32.add(b, i32.const(many * panelStep))),
-          ],
-          decrement(k),
-        );
+      // Where a product and its sum are two instructions, they need the ports of a shuffle more than a load costs.
+      const swaps = relaxed;
+      /** A step of all rows. Pointers move with each: at equal offsets the checks of loads have an instruction in common. */
+      const step: readonly Statement[] = [
+        ...y.map((register, side) => register.set(v128.load(b, 16 * side))),
+        ...pairs.flatMap(({ at, sums }) =>
+          sums.flatMap((sides, turn) => [
+            x.set(swaps ? (turn === 0 ? v128.load64_splat(at) : swapped(x)) : v128.load32_splat(at, 4 * turn)),
+            ...sides.map((sum, side) => sum.set(multiplyAdd(relaxed, sum, x, y[side]))),
+          ]),
+        ),
+        ...pairs.map(({ at }) => at.set(i32.add(at, i32.const(PAIR_BYTES)))),
+        b.set(i32.add(b, i32.const(32))),
+      ];
+      /** `k` turns of `many` groups of four k. */
+      const turns = (many: number) => repeat(k, Array.from({ length: many * halves.length }, () => step).flat());
 
       /** Adds the products of all groups. */
       const products = (): Statement[] => [
-        ...tileRows.map((r) =>
-          pointers[r].set(r === 0 ? i32.add(a, i32.mul(i, rowBytes)) : i32.add(pointers[r - 1], rowBytes)),
+        ...pairs.map(({ at }, p) =>
+          at.set(
+            p === 0 ? i32.add(paired, i32.mul(i, rowBytes)) : i32.add(pairs[p - 1].at, i32.shl(rowBytes, i32.const(1))),
+          ),
         ),
         k.set(i32.shr_u(groups, i32.const(31 - Math.clz32(unroll)))),
         when(k, [turns(unroll)]),
         ...(unroll === 1 ? [] : [k.set(i32.and(groups, i32.const(unroll - 1))), when(k, [turns(1)])]),
       ];
 
-      // Additions, since V8 adds an offset of a splat to the base of the memory, which takes a register for each.
-      const recordOf = (r: number) => (r === 0 ? record : i32.add(record, i32.const(16 * r)));
       const start = i32.add(out, i32.add(i32.mul(i, outStride), i32.shl(j, i32.const(2))));
       const tile: Statement[] = [
         ...acc.flat().map((sum) => sum.set(v128.zero)),
@@ -110,41 +112,61 @@ export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll
         ...products(),
         // The high nibbles came first: sixteen times their sum, then the low ones, which follow them in scratch.
         ...(nibbles ? [...acc.flat().map((sum) => sum.set(i32x4.shl(sum, i32.const(4)))), ...products()] : []),
+        ...(swaps ? pairs : []).flatMap(({ sums: [first, second] }) =>
+          [0, 1].flatMap((side) => sortPair(first[side], second[side], x)),
+        ),
         row.set(start),
-        record.set(i32.add(rows, i32.shl(i, i32.const(4)))),
         // The columns of the last panel may be fewer than eight: its rows go by way of scratch.
         when(
           i32.ge_s(left, i32.const(8)),
           [target.set(row), targetStride.set(outStride)],
           [target.set(scratch), targetStride.set(i32.const(TAIL_ROW_BYTES))],
         ),
+        ...fieldsOfTile.map((at, field) =>
+          at.set(
+            field === 0 ? i32.add(fields, i32.shl(i, i32.const(2))) : i32.add(fieldsOfTile[field - 1], fieldStride),
+          ),
+        ),
         ...[0, 1].flatMap(outputs),
-        ...tileRows.flatMap((r) => (r === 0 ? keep(r) : [when(i32.lt_s(i32.add(i, i32.const(r)), m), keep(r))])),
+        when(
+          i32.or(gated, i32.gt_s(i32.add(i, i32.const(mr)), m)),
+          [
+            record.set(i32.add(rows, i32.shl(i, i32.const(4)))),
+            ...tileRows.flatMap((r) => [when(i32.lt_s(i32.add(i, i32.const(r)), m), [...openGate(r), ...keep(r)])]),
+          ],
+          tileRows.flatMap(keep),
+        ),
         when(i32.lt_s(left, i32.const(8)), copyTails()),
       ];
 
       /** Sums of one side of the tile become outputs: each field of the columns is read once, whatever the rows. */
       function outputs(side: number): Statement[] {
-        const each = (expression: (sum: Local<'v128'>) => Expr<'v128'>, field: number) =>
-          tileRows.flatMap((r) => [
-            x.set(v128.load32_splat(recordOf(r), 4 * field)),
-            acc[r][side].set(expression(acc[r][side])),
+        const column = (field: number) => y[0].set(v128.load(columns, 32 * field + 16 * side));
+        const each = (expression: (sum: Local<'v128'>) => Expr<'v128'>): Statement[] =>
+          acc.map((sums) => sums[side].set(expression(sums[side])));
+        /** With the field of each row in all lanes of `x`. */
+        const withField = (field: number, expression: (sum: Local<'v128'>) => Expr<'v128'>): Statement[] =>
+          acc.flatMap((sums, r) => [
+            ...(r % 4 === 0 ? [values.set(v128.load(fieldsOfTile[field], FIELD_BYTES * r))] : []),
+            x.set(everyLane(values, r % 4)),
+            sums[side].set(expression(sums[side])),
           ]);
-        const column = (field: number) => y[field & 1].set(v128.load(columns, 32 * field + 16 * side));
         return [
           column(1),
-          ...each((sum) => i32x4.sub(sum, i32x4.mul(y[1], x)), 1),
+          ...withField(1, (sum) => i32x4.sub(sum, i32x4.mul(y[0], x))),
           column(2),
-          ...each((sum) => i32x4.sub(sum, i32x4.mul(y[0], x)), 2),
+          ...withField(2, (sum) => i32x4.sub(sum, i32x4.mul(y[0], x))),
           column(0),
+          ...withField(0, (sum) => f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(y[0], x))),
           column(3),
-          ...each((sum) => f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(y[0], x)), y[1]), 0),
+          ...each((sum) => f32x4.add(sum, y[0])),
         ];
       }
 
-      function keep(r: number): Statement[] {
+      /** What is there, plus the gate times y, where the row has a gate. */
+      function openGate(r: number): Statement[] {
         return [
-          gate.set(i32.load(recordOf(r), 12)),
+          gate.set(i32.load(record, 16 * r + 12)),
           when(
             gate,
             acc[r].map((sum, side) => {
@@ -152,9 +174,14 @@ export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll
               return sum.set(f32x4.add(v128.load(row, 16 * side), f32x4.mul(factor, sum)));
             }),
           ),
+          row.set(i32.add(row, outStride)),
+        ];
+      }
+
+      function keep(r: number): Statement[] {
+        return [
           ...acc[r].map((sum, side) => v128.store(target, sum, 16 * side)),
           target.set(i32.add(target, targetStride)),
-          row.set(i32.add(row, outStride)),
         ];
       }
 
@@ -179,7 +206,11 @@ export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll
         rowBytes.set(i32.shl(groups, i32.const(relaxed ? 2 : 3))),
         codes.set(i32.add(scratch, i32.const(8 * TAIL_ROW_BYTES))),
         prepared.set(i32.add(codes, i32.shl(groups, i32.const(5)))),
-        ...(relaxed ? [] : widen(local, a, i32.add(prepared, i32.shl(groups, i32.const(6))), i32.mul(m, groups))),
+        fields.set(i32.add(prepared, i32.shl(groups, i32.const(6)))),
+        fieldStride.set(i32.shl(i32.add(m, i32.const(8)), i32.const(2))),
+        paired.set(i32.add(fields, i32.mul(fieldStride, i32.const(FIELDS)))),
+        ...packFields(local, { rows: m, from: rows, to: fields, stride: fieldStride, gated }),
+        packPairs(local, { wide: !relaxed, rows: m, rowBytes: i32.shl(groups, i32.const(2)), from: a, to: paired }),
         count(j, n, 8, [
           left.set(i32.sub(n, j)),
           unpacked.set(panels),
@@ -201,31 +232,6 @@ export function linearCodes({ name, relaxed, nibbles = false, tile: { mr, unroll
 
 function multiplyAdd(relaxed: boolean, sum: Expr<'v128'>, x: Expr<'v128'>, y: Expr<'v128'>): Expr<'v128'> {
   return relaxed ? i32x4.relaxed_dot_i8x16_i7x16_add_s(x, y, sum) : i32x4.add(sum, i32x4.dot_i16x8_s(x, y));
-}
-
-/** `k = k - 1`, as a condition that is 0 at the end. */
-function decrement(k: Local<'i32'>): Expr<'i32'> {
-  return { type: 'i32', code: [...k.set(i32.sub(k, i32.const(1))), ...k.code] };
-}
-
-/** Widens `groups` groups of four int8 of `a` to int16 at `to`, and lets `a` point there. */
-function widen(local: NewLocal, a: Local<'i32'>, to: Expr<'i32'>, groups: Expr<'i32'>): Statement[] {
-  const target = local('i32');
-  const end = local('i32');
-  // Two groups a step: the last may write four int16 too many, which the scratch has room for.
-  return [
-    target.set(to),
-    end.set(i32.add(to, i32.shl(groups, i32.const(3)))),
-    doWhile(
-      [
-        v128.store(target, v128.load8x8_s(a)),
-        a.set(i32.add(a, i32.const(8))),
-        target.set(i32.add(target, i32.const(16))),
-      ],
-      i32.lt_u(target, end),
-    ),
-    a.set(to),
-  ];
 }
 
 /** Puts the codes at `panel` to `to`, and lets it point there: widened, or for the relaxed dot in nibbles. */

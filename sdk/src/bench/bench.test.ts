@@ -16,7 +16,7 @@ import { checkOutput } from './core/relative-error.ts';
 import type { HostKind } from './hosts/host.ts';
 import { hosts } from './hosts/index.ts';
 import { nodeHost } from './hosts/node.ts';
-import { isCeiling } from './report/figures.ts';
+import { isYardstick } from './report/figures.ts';
 import { markdownOf } from './report/markdown.ts';
 import { saveReport } from './report/save.ts';
 import { subjectFromCheckpoint, subjectFromModel } from './subject.ts';
@@ -163,7 +163,7 @@ test('a published model is measured alone, and a host that is not there is said'
     assert.deepEqual([report.startup, report.hosts[0].gemm, report.hosts[0].scaling], [undefined, [], []]);
     assert.match(markdownOf(report), /only step,/);
     assert.deepEqual(
-      report.hosts.map(({ step }) => step!.cases.filter((one) => !isCeiling(one)).length),
+      report.hosts.map(({ step }) => step!.cases.filter((one) => !isYardstick(one)).length),
       [1],
     );
     assert.deepEqual(

@@ -5,6 +5,7 @@ import { cpus, release, totalmem, type } from 'node:os';
 import { EdgeDitError } from '@edge-dit/runtime/errors';
 import { type ArtifactServer, serveArtifacts } from './artifact-server.ts';
 import type { HostDescription, Part, PartResult, ProfileResult, TimedResult } from './core/parts.ts';
+import { repeatDisturbed, type TimedPart } from './disturbance.ts';
 import { HostAbsent, type HostKind, type OpenHost } from './hosts/host.ts';
 import { cannotPicture, measurePictures, measureStartup, type PicturesResult, type StartupResult } from './pictures.ts';
 import { BENCH_PARTS, type BenchPart, type Plan, type Shape, type Size } from './plan.ts';
@@ -140,26 +141,40 @@ async function measureHost(
     Object.assign(report, keep(await host.run(part)));
     await onPart();
   };
+  const timed: TimedPart[] = [];
+  const time = async (what: string, part: Exclude<Part, { kind: 'profile' }>, keep: (result: TimedResult) => void) => {
+    await run(what, part, (result) => {
+      timed.push({ what, result, keep, measure: () => host.run(part) });
+      keep(result);
+      return {};
+    });
+  };
   const { effort } = plan;
   const models = subject.models.map((model) => ({ ...model, store: server.storeUrl }));
   const [model] = models;
   const onnx = subject.onnx.map(({ name, tolerance }) => ({ name, tolerance, url: server.fileUrl(name) }));
   const work = { batch: 2, tokens: subject.tokens };
   if (parts.includes('step')) {
-    await run('one denoising step', { kind: 'step', models, onnx, work, effort }, (step) => ({ step }));
+    await time('one denoising step', { kind: 'step', models, onnx, work, effort }, (step) => {
+      report.step = step;
+    });
     const profiling = { kind: 'profile', model, work, steps: plan.profileSteps } as const;
     await run('where its time goes', profiling, (profile) => ({ profile }));
     if (host.description.threads && cpus().length >= THREADS) {
       const threading = { kind: 'threads', model, work, threads: THREADS, effort: plan.threadsEffort } as const;
-      await run(`${THREADS} threads`, threading, (threads) => ({ threads }));
+      await time(`${THREADS} threads`, threading, (threads) => {
+        report.threads = threads;
+      });
     }
   }
+  const gemm = new Map<string, TimedResult & Shape>();
   const shapes = isFirst ? [...plan.gemm, ...plan.manyRows] : plan.gemm;
   for (const shape of parts.includes('linear') ? shapes : []) {
     const what = `linear ${shape.m} x ${shape.k} x ${shape.n}`;
-    await run(what, { kind: 'gemm', ...shape, effort }, (result) => ({
-      gemm: [...report.gemm, { ...shape, ...result }],
-    }));
+    await time(what, { kind: 'gemm', ...shape, effort }, (result) => {
+      gemm.set(what, { ...shape, ...result });
+      report.gemm = [...gemm.values()];
+    });
   }
   for (const size of isFirst && parts.includes('growth') ? plan.scaling : []) {
     const what = `${size.tokens} tokens, ${size.depth} blocks`;
@@ -167,6 +182,11 @@ async function measureHost(
       scaling: [...report.scaling, { ...size, ...result }],
     }));
   }
+  const onRepeat = (what: string) => {
+    goOn(signal);
+    onProgress(`${name} ${version}: ${what} again, because the machine was disturbed`);
+  };
+  await repeatDisturbed(timed, onRepeat, onPart);
 }
 
 async function measureAllPictures(

@@ -5,6 +5,7 @@
 import type { Engine, Linear } from '@edge-dit/runtime/engines/engine';
 import type { BenchHost } from './bench-host.ts';
 import { ceilingCases } from './ceiling.ts';
+import { controlCase } from './control.ts';
 import { openVariant, variantsOf } from './engines.ts';
 import { type Case, interleave } from './interleave.ts';
 import {
@@ -62,6 +63,7 @@ export async function runGemm(host: BenchHost, { m, n, k, effort }: GemmPart): P
       checks.push(compare(`onnxruntime/${form}`, await model.run(), TOLERANCE[form]));
       cases.push({ name: `onnxruntime/${form}`, macs, run: async () => void (await model.run()) });
     }
+    cases.push(await controlCase(host));
     return { cases: await interleave(cases, effort), checks };
   } finally {
     for (const model of models) await model.release();

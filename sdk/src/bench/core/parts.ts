@@ -59,6 +59,9 @@ export interface OnnxFile {
   readonly tolerance: number;
 }
 
+/** The case that is the same in every timed part: see control.ts. */
+export const CONTROL = 'control';
+
 /** Raw values of one case: milliseconds of one execution, a value for each round. */
 export interface Measured {
   readonly name: string;

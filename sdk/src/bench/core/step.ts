@@ -10,6 +10,7 @@ import { type LoadedModel, loadModel } from '@edge-dit/runtime/models/load-model
 import { HttpStore } from '@edge-dit/runtime/stores/http';
 import { type BenchHost, MEMORY_BYTES } from './bench-host.ts';
 import { ceilingCases } from './ceiling.ts';
+import { controlCase } from './control.ts';
 import { openVariant } from './engines.ts';
 import { type Case, interleave } from './interleave.ts';
 import { type OrtModel, openOrtModel } from './ort-session.ts';
@@ -45,7 +46,7 @@ export async function runStep(host: BenchHost, { models, onnx, work, effort }: S
       cases.push({ name, run: async () => void (await model.run()) });
     }
     const checks = checksOf(outputs);
-    return { cases: await interleave([...cases, ...ceilingCases(host)], effort), checks };
+    return { cases: await interleave([...cases, ...ceilingCases(host), await controlCase(host)], effort), checks };
   } finally {
     for (const model of opened) await model.release();
   }

@@ -3,6 +3,7 @@ import { threadedEngine } from '@edge-dit/runtime/engines/open-threaded-wasm';
 import { type OpenedEngine, openWasmEngine } from '@edge-dit/runtime/engines/open-wasm';
 import { Meter } from '@edge-dit/runtime/meter';
 import { type BenchHost, MEMORY_BYTES } from './bench-host.ts';
+import { controlCase } from './control.ts';
 import { type Case, interleave } from './interleave.ts';
 import type { Part, TimedResult } from './parts.ts';
 import { checkOutput, type Output } from './relative-error.ts';
@@ -12,9 +13,10 @@ import { stepInputs } from './step-inputs.ts';
 type ThreadsPart = Extract<Part, { kind: 'threads' }>;
 
 export async function runThreads(
-  { kernels, threads: host }: BenchHost,
+  benchHost: BenchHost,
   { model, work, threads, effort }: ThreadsPart,
 ): Promise<TimedResult> {
+  const { kernels, threads: host } = benchHost;
   if (host === undefined) throw new Error('this host has no threads');
   const open = threadedEngine({ threads, spawn: host.spawn });
   const opened: OpenedEngine[] = [];
@@ -32,6 +34,7 @@ export async function runThreads(
       cases.push({ name, run: async () => void (await session.forward(sample, timesteps)) });
     }
     const checks = [checkOutput(outputs[1], outputs[0], 0)];
+    cases.push(await controlCase(benchHost));
     return { cases: await interleave(cases, effort), checks };
   } finally {
     for (const one of opened) one.close();

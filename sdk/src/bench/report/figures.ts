@@ -1,6 +1,6 @@
 /** From raw values to figures: medians, rates, shares of the ceiling, ratios, and how a cost grows. */
 import type { BenchReport, HostReport } from '../bench.ts';
-import { type Measured, PRODUCT_CLASSES, type ProfileResult, type TimedResult } from '../core/parts.ts';
+import { CONTROL, type Measured, PRODUCT_CLASSES, type ProfileResult, type TimedResult } from '../core/parts.ts';
 import type { PictureState, PicturesResult } from '../pictures.ts';
 
 export function median(values: readonly number[]): number {
@@ -41,6 +41,8 @@ export function shareOf({ cases }: TimedResult, name: string): number | undefine
 }
 
 export const isCeiling = ({ name }: Measured) => name.startsWith('ceiling/');
+/** What other cases are compared with: no case of its own. */
+export const isYardstick = (one: Measured) => isCeiling(one) || one.name === CONTROL;
 
 /** Of a host's fastest integer instruction, measured beside the steps: 10^9 multiply-adds a second. */
 export function ceilingOf({ step, host }: HostReport): number | undefined {

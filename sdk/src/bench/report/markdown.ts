@@ -1,6 +1,7 @@
 /** A report as Markdown: what is printed, and what is saved. Every figure is a median; the raw values are in the JSON. */
 import type { BenchReport, HostReport } from '../bench.ts';
 import { KERNEL_CLASSES } from '../core/parts.ts';
+import { calmnessOf, isDisturbed } from '../disturbance.ts';
 import { PICTURE_STATES } from '../pictures.ts';
 import { BENCH_PARTS } from '../plan.ts';
 import {
@@ -9,6 +10,7 @@ import {
   exponent,
   floorOf,
   isCeiling,
+  isYardstick,
   median,
   outsideProducts,
   picturesIn,
@@ -49,7 +51,24 @@ function quietness(report: BenchReport): string[] {
   const spread = spreadOf(report);
   if (spread === undefined) return [];
   const advice = spread > QUIET ? ' **The machine was not quiet: measure again before you compare.**' : '';
-  return [`Rounds of a case differ by ${percent(spread)}.${advice}`];
+  return [`Rounds of a case differ by ${percent(spread)}.${advice}`, ...report.hosts.flatMap(disturbances)];
+}
+
+/** Of parts that were measured again, and still had company. */
+function disturbances({ host, gemm, step, threads }: HostReport): string[] {
+  const parts = [
+    ...(step ? [{ what: 'one denoising step', result: step }] : []),
+    ...(threads ? [{ what: 'threads', result: threads }] : []),
+    ...gemm.map((result) => ({ what: `${result.m} x ${result.k} x ${result.n}`, result })),
+  ];
+  const calmness = calmnessOf(parts.map(({ result }) => result));
+  const lines = parts.flatMap(({ what }, i) =>
+    isDisturbed(calmness[i]) ? [`${what} (${percent(calmness[i]!)})`] : [],
+  );
+  if (lines.length === 0) return [];
+  return [
+    `${host.name} ${host.version}: beside these the control, the same product in every part, was slower than its best: ${lines.join(', ')}.`,
+  ];
 }
 
 function goals(report: BenchReport): string[] {
@@ -108,7 +127,7 @@ function linearLayers(gemm: HostReport['gemm']): string[] {
 
 function stepTable(step: NonNullable<HostReport['step']>): string[] {
   const [{ name: first }] = step.cases;
-  const networks = step.cases.filter((one) => !isCeiling(one));
+  const networks = step.cases.filter((one) => !isYardstick(one));
   const rows = networks.map(({ name }) => {
     const check = step.checks.find((one) => one.name === name);
     const time = timeOf(step, name)!;
@@ -140,10 +159,12 @@ function profileTable(profile: NonNullable<HostReport['profile']>, floor: number
 
 function threadsTable(threads: NonNullable<HostReport['threads']>): string[] {
   const [{ name: first }] = threads.cases;
-  const rows = threads.cases.map(({ name }) => {
-    const time = timeOf(threads, name)!;
-    return [name, ms(time), `${(timeOf(threads, first)! / time).toFixed(2)} ×`];
-  });
+  const rows = threads.cases
+    .filter((one) => !isYardstick(one))
+    .map(({ name }) => {
+      const time = timeOf(threads, name)!;
+      return [name, ms(time), `${(timeOf(threads, first)! / time).toFixed(2)} ×`];
+    });
   return table(['one denoising step', 'ms', 'as fast as one thread'], rows);
 }
 

@@ -1,13 +1,13 @@
 /** A report as one SVG: rates of linear layers in each host, times of a step in all, and growth. */
 import type { BenchReport, HostReport } from '../bench.ts';
-import { isCeiling, median, rateOf } from './figures.ts';
+import { isYardstick, median, rateOf } from './figures.ts';
 import { type BarGroup, barPanel, logPanel, type Panel, svgOf } from './svg.ts';
 
 export function plotOf(report: BenchReport): string {
   const panels = report.hosts.flatMap((host) => (host.gemm.length > 0 ? [linearPanel(host)] : []));
   const steps = report.hosts.flatMap(({ host, step }): BarGroup[] =>
     step
-      ? [{ label: `${host.name} ${host.version}`, bars: step.cases.filter((one) => !isCeiling(one)).map(barOf) }]
+      ? [{ label: `${host.name} ${host.version}`, bars: step.cases.filter((one) => !isYardstick(one)).map(barOf) }]
       : [],
   );
   if (steps.length > 0) panels.push(barPanel('One denoising step, ms', steps));

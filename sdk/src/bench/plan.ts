@@ -33,8 +33,8 @@ export interface Plan {
 
 /** At least seven, so that a median means something; a sample of 5 ms, or 50 ticks of the clock. */
 const EFFORT: Effort = { rounds: 7, sampleMs: 5, warmUpMs: 60 };
-/** The samples of one thread let the other cores sleep, and a virtual machine's wake within a step or two. */
-const THREADS_EFFORT: Effort = { ...EFFORT, sampleMs: 1000 };
+/** The samples of one thread let the other cores sleep; those of a virtual machine need a second or two to wake. */
+const THREADS_EFFORT: Effort = { ...EFFORT, sampleMs: 2500 };
 /** Of the emoji model, and of DiT-XL and PixArt-XL: feed forwards are four times as wide. */
 const WIDTHS = [384, 1152];
 const ROWS = 256;

@@ -79,7 +79,8 @@ function goals(report: BenchReport): string[] {
     measured,
     met === undefined ? 'not measured' : met ? 'met' : 'missed',
   ]);
-  return rows.length === 0 ? [] : table(['', 'goal', 'measured', ''], rows);
+  if (rows.length === 0) return [];
+  return ['Set for an x86-64 processor with AVX-VNNI.', '', ...table(['', 'goal', 'measured', ''], rows)];
 }
 
 function hostSections(report: HostReport): string[] {

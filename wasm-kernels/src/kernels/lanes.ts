@@ -25,12 +25,12 @@ export const toIntegers = (x: Expr<'v128'>): Expr<'v128'> =>
   i32x4.sub(f32x4.add(x, splat(ROUNDER)), integers(ROUNDER_BITS));
 
 const LANES = [0, 1, 2, 3] as const;
-/** The words of a vector in another order. */
-const words = (v: Local<'v128'>, order: readonly number[]) =>
+/** Words of two vectors, those of the second from 4 on. */
+export const words = (a: Expr<'v128'>, b: Expr<'v128'>, chosen: readonly number[]): Expr<'v128'> =>
   i8x16.shuffle(
-    v,
-    v,
-    order.flatMap((word) => [0, 1, 2, 3].map((byte) => 4 * word + byte)),
+    a,
+    b,
+    chosen.flatMap((word) => [0, 1, 2, 3].map((byte) => 4 * word + byte)),
   );
 type Of = (a: Expr<'v128'>, b: Expr<'v128'>) => Expr<'v128'>;
 
@@ -52,8 +52,8 @@ const fold = (v: Local<'v128'>, combine: Fold) => LANES.map((lane) => f32x4.extr
 export const sumLanes = (v: Local<'v128'>) => fold(v, (a, b) => f32.add(a, b));
 /** The extreme of lanes that are no NaN, by halves: a scalar minimum has to mind NaN and the sign of zero, which costs branches. */
 const extreme = (v: Local<'v128'>, of: Of): Expr<'f32'> => {
-  const halves = of(v, words(v, [2, 3, 0, 1]));
-  const both: Statement = [...v.set(halves), ...v.set(of(v, words(v, [1, 0, 3, 2])))];
+  const halves = of(v, words(v, v, [2, 3, 0, 1]));
+  const both: Statement = [...v.set(halves), ...v.set(of(v, words(v, v, [1, 0, 3, 2])))];
   return { type: 'f32', code: [...both, ...f32x4.extract_lane(v, 0).code] };
 };
 export const minLanes = (v: Local<'v128'>) => extreme(v, f32x4.pmin);

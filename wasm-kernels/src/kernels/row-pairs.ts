@@ -10,7 +10,8 @@
  * Of the records of rows, each field lies by itself.
  */
 import { count, type Local, type NewLocal, repeat } from '../asm/function.ts';
-import { type Expr, i8x16, i32, type Statement, v128 } from '../asm/ops.ts';
+import { type Expr, i32, type Statement, v128 } from '../asm/ops.ts';
+import { words } from './lanes.ts';
 
 /** Of a step of a pair. */
 export const PAIR_BYTES = 8;
@@ -19,25 +20,16 @@ export const PAIR_SLACK = 3 * PAIR_BYTES;
 /** Of a record: scale, sum of codes less zero, zero. The fourth is the gate. */
 export const FIELDS = 3;
 
-/** Lanes of four bytes, those of the second operand from 4 on. */
-function lanes(a: Expr<'v128'>, b: Expr<'v128'>, chosen: readonly number[]): Expr<'v128'> {
-  return i8x16.shuffle(
-    a,
-    b,
-    chosen.flatMap((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte)),
-  );
-}
-
 /** Of two rows of four: the first lanes of both by turns, and the last. */
-const zipped = (a: Expr<'v128'>, b: Expr<'v128'>) => [lanes(a, b, [0, 4, 1, 5]), lanes(a, b, [2, 6, 3, 7])] as const;
+const zipped = (a: Expr<'v128'>, b: Expr<'v128'>) => [words(a, b, [0, 4, 1, 5]), words(a, b, [2, 6, 3, 7])] as const;
 
-export const swapped = (pair: Expr<'v128'>): Expr<'v128'> => lanes(pair, pair, [1, 0, 3, 2]);
-export const everyLane = (x: Expr<'v128'>, lane: number): Expr<'v128'> => lanes(x, x, [lane, lane, lane, lane]);
+export const swapped = (pair: Expr<'v128'>): Expr<'v128'> => words(pair, pair, [1, 0, 3, 2]);
+export const everyLane = (x: Expr<'v128'>, lane: number): Expr<'v128'> => words(x, x, [lane, lane, lane, lane]);
 
 /** The sums of a pair, and of the pair swapped, become those of its rows. */
 export function sortPair(first: Local<'v128'>, second: Local<'v128'>, spare: Local<'v128'>): Statement[] {
   const everyOther = [0, 5, 2, 7];
-  return [spare.set(lanes(first, second, everyOther)), second.set(lanes(second, first, everyOther)), first.set(spare)];
+  return [spare.set(words(first, second, everyOther)), second.set(words(second, first, everyOther)), first.set(spare)];
 }
 
 export interface Pairing {
@@ -91,7 +83,7 @@ export function packFields(local: NewLocal, { rows, from, to, stride, gated }: R
   const gates = local('v128');
   const [a, b, c, d] = records;
   const spare = local('v128');
-  const joined = (x: Expr<'v128'>, y: Expr<'v128'>) => [lanes(x, y, [0, 1, 4, 5]), lanes(x, y, [2, 3, 6, 7])] as const;
+  const joined = (x: Expr<'v128'>, y: Expr<'v128'>) => [words(x, y, [0, 1, 4, 5]), words(x, y, [2, 3, 6, 7])] as const;
   const zip = (x: Local<'v128'>, y: Local<'v128'>): Statement[] => {
     const [front, back] = zipped(x, y);
     return [spare.set(front), y.set(back), x.set(spare)];
